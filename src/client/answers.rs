@@ -256,8 +256,9 @@ impl ClientState {
     }
 
     fn listed(&mut self, list: ServerList) {
-        if let Some(address) = self.link().map(|link| link.address.clone()) {
+        if let Some((address, took_ms)) = self.link().map(|link| (link.address.clone(), link.took_ms)) {
             self.directory.learn(&list, &address);
+            self.directory.answers_in(&address, took_ms);
         }
         self.live_in(list.epoch);
         self.tell(Update::Servers(list));

@@ -2,16 +2,20 @@
 //!
 //! A directory holds what the user configured (never forgotten), what discovery found and what the servers
 //! themselves list. Attempts go in *rounds*: each known server is tried once a round, those believed alive
-//! first. Of two that are drawn at random, the one with fewer clients is next, so that the clients of a lost
-//! server spread over the others, and do not all go to the same one. The first attempt after a working
-//! connection is immediate; each further one waits twice as long as the one before, with jitter, up to
-//! [`BACK_OFF_MAX_MS`].
+//! first. Of two that are drawn at random, the nearer one is next, and of two that are as near the one with
+//! fewer clients, so that the clients of a lost server spread over the others, and do not all go to the same
+//! one. How near a server is, its answers have shown; one that was never met counts as near until it is. The
+//! first attempt after a working connection is immediate; each further one waits twice as long as the one
+//! before, with jitter, up to [`BACK_OFF_MAX_MS`].
 
 use std::fmt;
 
 use crate::protocol::{ServerId, ServerList};
 
 use super::limits::{BACK_OFF_FIRST_MS, BACK_OFF_MAX_MS, SERVERS_MAX};
+
+/// Times of answers that differ by less tell nothing: machines are busy, and networks waver.
+const NEAR_MS: u64 = 50;
 
 /// Where a server listens for clients.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -89,8 +93,17 @@ struct Known {
     alive: bool,
     /// Its clients, as the servers last said.
     clients: u64,
+    /// How long its last answer took.
+    took_ms: Option<u64>,
     /// Tried in this round.
     tried: bool,
+}
+
+impl Known {
+    /// What is least is best.
+    fn cost(&self) -> (u64, u64) {
+        (self.took_ms.unwrap_or(0) / NEAR_MS, self.clients)
+    }
 }
 
 /// The known servers and the state of the search for a working one.
@@ -146,7 +159,7 @@ impl Directory {
     /// Replaces what was listed before by what the server at `through` lists now.
     pub fn learn(&mut self, list: &ServerList, through: &Address) {
         let old = std::mem::take(&mut self.known);
-        let was_tried = |address: &Address| old.iter().any(|known| known.tried && known.address == *address);
+        let before = |address: &Address| old.iter().find(|known| known.address == *address);
         // The address in use stays even if it is not listed: it works.
         self.known =
             old.iter().filter(|known| known.configured || known.address == *through).cloned().collect();
@@ -160,11 +173,20 @@ impl Directory {
                 continue;
             }
             let address = Address::new(server.host.clone(), server.tcp_port).seen_through(through);
-            let tried = was_tried(&address);
+            let (tried, took_ms) =
+                before(&address).map_or((false, None), |known| (known.tried, known.took_ms));
             if let Some(known) = self.add(address, Some(server.server_id.clone()), false) {
                 (known.alive, known.clients) = (server.alive, server.clients);
                 known.tried |= tried;
+                known.took_ms = known.took_ms.or(took_ms);
             }
+        }
+    }
+
+    /// The server at `address` was this long about an answer.
+    pub fn answers_in(&mut self, address: &Address, took_ms: Option<u64>) {
+        if let Some(known) = self.known.iter_mut().find(|known| known.address == *address) {
+            known.took_ms = took_ms.or(known.took_ms);
         }
     }
 
@@ -184,7 +206,7 @@ impl Directory {
             count => {
                 let mut draw = || candidates[self.jitter.below(count as u64) as usize];
                 let (one, other) = (draw(), draw());
-                if self.known[other].clients < self.known[one].clients { other } else { one }
+                if self.known[other].cost() < self.known[one].cost() { other } else { one }
             }
         };
         self.known[chosen].tried = true;
@@ -229,6 +251,7 @@ impl Directory {
                     configured,
                     alive: true,
                     clients: 0,
+                    took_ms: None,
                     tried: false,
                 });
                 self.known.len() - 1
@@ -279,6 +302,26 @@ mod tests {
         }
         // Three of four draws of two have the idle one among them; the crowded one gets some, too.
         assert!((650..850).contains(&to_idle), "{to_idle}");
+    }
+
+    #[test]
+    fn near_ones_are_tried_first_more_often_though_they_have_more_clients() {
+        let here = Address::new("localhost", 8000);
+        let mut directory = Directory::new(std::slice::from_ref(&here), 7);
+        directory.identify(&here, &ServerId::new("server1").unwrap());
+        let busy = ServerInfo { clients: 500, ..info(2, "localhost", true) };
+        let servers = list(vec![info(1, "localhost", true), busy, info(3, "localhost", true)]);
+        directory.learn(&servers, &here);
+        directory.answers_in(&Address::new("localhost", 8001), Some(4));
+        directory.answers_in(&Address::new("localhost", 8002), Some(180));
+        let mut to_near = 0;
+        for _ in 0..1_000 {
+            // What was measured outlasts the next list.
+            directory.learn(&servers, &here);
+            directory.works(&here);
+            to_near += u32::from(directory.choose().unwrap().tcp_port == 8001);
+        }
+        assert!((650..850).contains(&to_near), "{to_near}");
     }
 
     #[test]

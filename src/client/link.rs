@@ -62,6 +62,8 @@ pub struct Link {
     slow: BTreeSet<i64>,
     heard_ms: u64,
     pinged_ms: Option<u64>,
+    /// How long the last answer took to a request that needs nothing but the server itself.
+    pub took_ms: Option<u64>,
 }
 
 impl Link {
@@ -76,6 +78,7 @@ impl Link {
             slow: BTreeSet::new(),
             heard_ms: now_ms,
             pinged_ms: None,
+            took_ms: None,
         }
     }
 
@@ -106,7 +109,11 @@ impl Link {
     /// Takes the request `request_id`, which is answered, off the list.
     pub fn answered(&mut self, request_id: i64) -> Option<Pending> {
         self.slow.remove(&request_id);
-        self.pending.remove(&request_id).map(|(pending, _)| pending)
+        let (pending, asked_ms) = self.pending.remove(&request_id)?;
+        if matches!(pending, Pending::Directory | Pending::Ping) {
+            self.took_ms = Some(self.heard_ms.saturating_sub(asked_ms));
+        }
+        Some(pending)
     }
 
     /// The request just written under `request_id` may take long.
@@ -201,6 +208,19 @@ mod tests {
         let end_ms = link.next_timeout_ms(REPLY_MS);
         assert_eq!(link.health(end_ms, REPLY_MS), Health::Silent);
         assert!(end_ms - 5_000 < 1_000);
+    }
+
+    #[test]
+    fn what_needs_the_server_alone_shows_how_near_it_is() {
+        let mut link = link();
+        link.asked(1, Pending::Chat, 5_000);
+        link.asked(2, Pending::Directory, 5_000);
+        link.heard(5_900);
+        link.answered(1);
+        assert_eq!(link.took_ms, None, "a message waits for other servers");
+        link.heard(5_040);
+        link.answered(2);
+        assert_eq!(link.took_ms, Some(40));
     }
 
     #[test]

@@ -507,7 +507,9 @@ export class ClientState {
   /** @param {Data} list */
   #listed(list) {
     if (this.phase.name !== "linked") return;
-    this.directory.learn(list.servers ?? [], this.phase.link.address);
+    const { address, tookMs } = this.phase.link;
+    this.directory.learn(list.servers ?? [], address);
+    this.directory.answersIn(address, tookMs);
     this.#tell({ type: "servers", list });
     this.#liveIn(list.epoch ?? 0);
   }

@@ -4,8 +4,12 @@ import { BACK_OFF_FIRST_MS, BACK_OFF_MAX_MS, SERVERS_MAX } from "./limits.js";
 /**
  * @typedef {{host: string, port: number}} Address
  * @typedef {{server_id: string, host: string, tcp_port: number, alive: boolean, is_leader: boolean, clients?: number}} ServerInfo
- * @typedef {{address: Address, id: string|null, configured: boolean, alive: boolean, clients: number, tried: boolean}} Known
+ * @typedef {{address: Address, id: string|null, configured: boolean, alive: boolean, clients: number,
+ *   tookMs: number|null, tried: boolean}} Known
  */
+
+/** Times of answers that differ by less tell nothing: machines are busy, and networks waver. */
+const NEAR_MS = 50;
 
 /** Numbers for jitter: the same seed gives the same ones (mulberry32). */
 export class Jitter {
@@ -107,12 +111,24 @@ export class Directory {
       if (!known) continue;
       known.alive = server.alive;
       known.clients = server.clients ?? 0;
-      known.tried ||= old.some((other) => other.tried && isSame(other.address, address));
+      const before = old.find((other) => isSame(other.address, address));
+      known.tried ||= before?.tried ?? false;
+      known.tookMs ??= before?.tookMs ?? null;
     }
   }
 
   /**
-   * The server to try next: of two that are drawn, the one with fewer clients. It counts as tried in this round.
+   * The server at `address` was this long about an answer.
+   * @param {Address} address
+   * @param {number|null} tookMs
+   */
+  answersIn(address, tookMs) {
+    const known = this.known.find((other) => isSame(other.address, address));
+    if (known) known.tookMs = tookMs ?? known.tookMs;
+  }
+
+  /**
+   * The server to try next: of two that are drawn the nearer one, or the one with fewer clients. It counts as tried in this round.
    * @returns {Address|null}
    */
   choose() {
@@ -123,7 +139,9 @@ export class Directory {
     if (!candidates.length) return null;
     const draw = () => candidates[this.everWorked ? this.jitter.below(candidates.length) : 0];
     const [one, other] = [draw(), draw()];
-    const chosen = other.clients < one.clients ? other : one;
+    const steps = (/** @type {Known} */ known) => Math.floor((known.tookMs ?? 0) / NEAR_MS);
+    const isBetter = steps(other) - steps(one) || other.clients - one.clients;
+    const chosen = isBetter < 0 ? other : one;
     chosen.tried = true;
     return chosen.address;
   }
@@ -159,7 +177,7 @@ export class Directory {
     let known = this.known.find((other) => isSame(other.address, address));
     if (!known) {
       if (this.known.length >= SERVERS_MAX) return null;
-      known = { address, id: null, configured: false, alive: true, clients: 0, tried: false };
+      known = { address, id: null, configured: false, alive: true, clients: 0, tookMs: null, tried: false };
       this.known.push(known);
     }
     if (id) known.id = id;

@@ -23,6 +23,8 @@ export class Link {
     this.heardMs = nowMs;
     /** @type {number|null} */
     this.pingedMs = null;
+    /** @type {number|null} How long the last answer took to a request that needs nothing but the server itself. */
+    this.tookMs = null;
   }
 
   /**
@@ -40,6 +42,9 @@ export class Link {
   answered(requestId) {
     const pending = this.pending.get(requestId);
     this.pending.delete(requestId);
+    if (pending && ["ping", "directory"].includes(pending.about.kind)) {
+      this.tookMs = Math.max(0, this.heardMs - pending.askedMs);
+    }
     return pending?.about ?? null;
   }
 
