@@ -33,6 +33,9 @@ fn config() -> ReplicaConfig {
     }
 }
 
+/// The number of the leader's answer to a question how far a read must wait.
+const READ_ANSWER: u8 = 10;
+
 /// A bit in the record of the first entries.
 const AN_ENTRY: u64 = 900 * 8;
 
@@ -168,6 +171,30 @@ fn a_peer_reaches_what_it_has_confirmed_or_a_snapshot_gives_it_and_no_more() {
     assert_eq!(consensus.reaches(PEER), Some(LAST), "it gets a snapshot");
     consensus.snapshot_sent(PEER, true);
     assert_eq!(consensus.reaches(PEER), Some(LAST), "it installs the snapshot");
+}
+
+#[test]
+fn an_answer_to_a_question_of_an_earlier_run_says_nothing() {
+    let disk = MemoryDisk::new();
+    let conf = ConfState { voters: vec![ME, PEER], ..ConfState::default() };
+    let earlier = follower(&disk, conf).asker;
+    let storage = disk.open(&config().server_id, ME).unwrap();
+    let loaded = storage.load().unwrap();
+    let mut consensus = Consensus::open(&config(), storage, &loaded).unwrap();
+    let present = consensus.asker;
+    let mut answer_to = |asker: [u8; 16]| {
+        let question = LogEntry { data: [&asker[..], &3_u64.to_be_bytes()].concat(), ..entry(0) };
+        let answer = RaftMessage { kind: READ_ANSWER, index: LAST, ..RaftMessage::empty(PEER, ME, 1) };
+        consensus.step(RaftMessage { entries: vec![question], ..answer });
+        let mut reads = Vec::new();
+        while let Some((turn, effects)) = consensus.begin().unwrap() {
+            reads.extend(effects.reads);
+            consensus.finish(turn, Batch::default()).unwrap();
+        }
+        reads
+    };
+    assert_eq!(answer_to(earlier), []);
+    assert_eq!(answer_to(present), [(3, LAST)]);
 }
 
 #[test]

@@ -186,6 +186,27 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_is_for_what_came_before_its_question_only() {
+        let mut reads = Reads::default();
+        let push = |reads: &mut Reads, conn| {
+            reads
+                .push(Waiting::new(0, ConnId(conn), AnswerTo::default(), ping(""), Claims::default()))
+                .unwrap();
+        };
+        push(&mut reads, 1);
+        let first = reads.question(0, Prospect::default()).unwrap();
+        push(&mut reads, 2);
+        reads.answered(first, 7);
+        assert_eq!(reads.next_ready(7).map(|waiting| waiting.conn), Some(ConnId(1)));
+        assert!(reads.next_ready(7).is_none());
+        let second = reads.question(1, Prospect::default()).unwrap();
+        reads.answered(first, 7);
+        assert!(reads.next_ready(7).is_none(), "an answer that comes twice");
+        reads.answered(second, 7);
+        assert_eq!(reads.next_ready(7).map(|waiting| waiting.conn), Some(ConnId(2)));
+    }
+
+    #[test]
     fn a_question_is_repeated_at_once_when_it_can_be_answered_now() {
         let mut reads = Reads::default();
         reads.push(Waiting::new(0, ConnId(1), AnswerTo::default(), ping(""), Claims::default())).unwrap();

@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use super::{JOIN, chat, cluster::Cluster, field};
-use crate::protocol::Limits;
+use crate::protocol::{Limits, limits::LAMPORT_AHEAD_MAX};
 
 /// A cluster in which server 3 has led and does not know that server 2 leads now. Server 2 acknowledges what
 /// `elsewhere` sends, and then server 3 is asked.
@@ -187,6 +187,8 @@ fn no_read_leaves_out_what_was_acknowledged_elsewhere() {
     let pin = r#"{"msg_type":"pin","sender_id":"alice","data":{"room":"lobby","seq":2}}"#;
     deposed.elsewhere(1, &[JOIN, pin]);
     deposed.elsewhere(3, &[&by_bob(JOIN), &by_bob(&chat("b"))]);
+    let no_file = "0".repeat(32);
+    let read_file = format!(r#"{{"msg_type":"file_read","data":{{"file_id":"{no_file}"}}}}"#);
     let reads = [
         (1, r#"{"msg_type":"rooms","data":{}}"#, "\"last_seq\":5"),
         (1, r#"{"msg_type":"members","data":{"room":"lobby"}}"#, "\"bob\""),
@@ -199,6 +201,9 @@ fn no_read_leaves_out_what_was_acknowledged_elsewhere() {
         (2, r#"{"msg_type":"export_rooms","data":{}}"#, "lobby"),
         (2, r#"{"msg_type":"audit","data":{}}"#, "\"ban\""),
         (2, r#"{"msg_type":"servers","data":{}}"#, "server3"),
+        (2, r#"{"msg_type":"plan_servers","data":{"change":"drain","server_id":"server1"}}"#, "server1"),
+        (1, r#"{"msg_type":"hooks","data":{"room":"lobby"}}"#, "\"hooks\":[]"),
+        (1, &read_file, "not_found"),
     ];
     for (conn, read, _) in reads {
         deposed.ask(conn, read);
@@ -211,6 +216,22 @@ fn no_read_leaves_out_what_was_acknowledged_elsewhere() {
         assert!(answers.any(|answer| answer.to_string().contains(part)), "{read}: {after:?}");
     }
     assert!(after.iter().all(|answer| answer["data"]["stale"].is_null()), "{after:?}");
+}
+
+#[test]
+fn a_clock_that_others_have_followed_is_not_too_far_ahead() {
+    let mut deposed = Deposed::after(&[JOIN]);
+    let at = |ahead: u64, line: &str| {
+        let clock = format!(r#""lamport_timestamp":{},"data""#, LAMPORT_AHEAD_MAX + ahead);
+        line.replacen("\"data\"", &clock, 1)
+    };
+    deposed.elsewhere(1, &[&at(0, JOIN)]);
+    deposed.ask(1, &at(1_000, r#"{"msg_type":"rooms","data":{}}"#));
+    deposed.ask(3, &at(1_000, r#"{"msg_type":"login","data":{"username":"bob"}}"#));
+    deposed.ask(4, &at(1_000, &REGISTER.replace("alice", "carol")));
+    let (before, after) = deposed.answers();
+    assert!(before.is_empty(), "{before:?}");
+    assert!(after.len() == 3 && after.iter().all(|answer| answer["msg_type"] != "nack"), "{after:?}");
 }
 
 #[test]
