@@ -118,7 +118,7 @@ impl Drop for Bystander {
 
 /// Scripts without a Windows version: what they make or test is for Linux, or they need a tool that Windows
 /// does not have.
-const LINUX_ONLY: [&str; 8] = [
+const LINUX_ONLY: [&str; 9] = [
     "bench",
     "build_release",
     "make_base_images",
@@ -127,6 +127,7 @@ const LINUX_ONLY: [&str; 8] = [
     "mutants",
     "test_compose",
     "test_package",
+    "test_upgrade",
 ];
 
 #[test]
