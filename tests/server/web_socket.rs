@@ -137,6 +137,11 @@ fn lasting(mut value: Value) -> Value {
         value[field].take();
         value["data"][field].take();
     }
+    // A room's number is made of the time, too.
+    value["data"]["room_id"].take();
+    for room in value["data"]["rooms"].as_array_mut().into_iter().flatten() {
+        room["room_id"].take();
+    }
     for event in value["data"]["events"].as_array_mut().into_iter().flatten() {
         event["created_at"].take();
         event["lamport_timestamp"].take();
