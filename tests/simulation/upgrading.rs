@@ -30,17 +30,21 @@ impl Cluster {
         Ok(())
     }
 
-    /// At the end, when all servers run and are linked: the rules are the newest that all of them know.
+    /// At the end: if all servers of the cluster run, the rules are the newest that all of them know.
     pub fn judge_upgrade(&mut self) -> Verdict {
-        let running =
-            || self.hosts.iter().filter_map(|host| Some((host.rules, &host.process.as_ref()?.replica)));
-        let newest = running().map(|(rules, _)| rules.newest).min();
-        for (_, replica) in running() {
-            let rules = replica.state().rules();
+        let members = self.members();
+        if members.iter().any(|server| !self.is_running(*server)) {
+            // One of them is broken, and is waited for.
+            return Ok(());
+        }
+        let newest = members.iter().map(|server| self.hosts[*server].rules.newest).min();
+        for server in members {
+            let rules = self.process(server).replica.state().rules();
             if Some(rules) != newest {
-                let id = &replica.status(self.hosts[0].now(self.now)).server_id;
-                let text =
-                    format!("{id} applies entries by version {rules} of the rules, and all know {newest:?}");
+                let text = format!(
+                    "server{} applies entries by version {rules} of the rules, and all know {newest:?}",
+                    server + 1
+                );
                 return Err(Violation::new(Point::Alive, text));
             }
         }

@@ -74,15 +74,12 @@ impl<S: Storage> Node<S> {
             // This shows the peer that it is in another cluster, and it reports that to its own operators.
             return self.welcome(from, mine, outputs);
         }
-        if self.members.is_removed(mark.node_id) && self.config.servers.goes(&from) {
+        if self.is_out(mark.node_id) && self.config.servers.goes(&from) {
             // It is about to hear that it was removed.
             return;
         }
-        let verdict = if self.members.is_removed(mark.node_id) {
-            Err(DataLost::Replaced)
-        } else {
-            self.trust.judge(&from, &mark)
-        };
+        let verdict =
+            if self.is_out(mark.node_id) { Err(DataLost::Replaced) } else { self.trust.judge(&from, &mark) };
         if let Err(lost) = verdict {
             let reason = lost.to_string();
             self.send(from, PeerMessage::Doubt { node_id: mark.node_id, reason }, outputs);
@@ -102,6 +99,12 @@ impl<S: Storage> Node<S> {
             Some(cluster) => self.welcome(from, &cluster, outputs),
             None => self.meet(now, outputs),
         }
+    }
+
+    /// Whether a node was removed and counts no more. While the change that removes it is under way, the
+    /// majority of the voters before it is needed as well, and with that perhaps its vote.
+    fn is_out(&self, node: NodeId) -> bool {
+        self.members.is_removed(node) && !self.consensus.conf().voters_outgoing.contains(&node)
     }
 
     /// Reports, once a link, why a peer is no member of the same cluster: only an operator can decide what is
@@ -244,14 +247,12 @@ impl<S: Storage> Node<S> {
         if let Some(servers) = self.servers_message() {
             self.send(from.clone(), servers, outputs);
         }
+        let is_out = self.is_out(node_id);
         let consensus = &mut self.consensus;
         let conf = consensus.conf();
         let servers = &self.config.servers;
         let is_wanted = servers.entry(&server_id).is_some() && !servers.goes(&server_id);
-        let allowed = is_wanted
-            && *from == server_id
-            && self.trust.accepts(from, node_id)
-            && !self.members.is_removed(node_id);
+        let allowed = is_wanted && *from == server_id && self.trust.accepts(from, node_id) && !is_out;
         let known = conf.voters.contains(&node_id) || conf.learners.contains(&node_id);
         if !allowed || known || !consensus.has_applied_own_term() || consensus.is_reconfiguring() {
             return;
