@@ -425,7 +425,9 @@ impl Look {
             let role = if server == leader { Role::Leader } else { Role::Follower };
             let sees_all = status.peers.iter().filter(|peer| peer.alive).count() + 1 >= self.0.len();
             let has_all = status.applied_index + behind >= committed;
-            status.role == role && status.note.is_empty() && sees_all && has_all
+            // In the middle of an upgrade, servers say who still runs the other program.
+            let waits = !status.note.is_empty() && !status.note.contains("program");
+            status.role == role && !waits && sees_all && has_all
         };
         self.statuses().all(fits).then_some(leader)
     }
