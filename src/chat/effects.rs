@@ -94,7 +94,7 @@ pub struct Invitation {
     pub user: UserKey,
     /// The room that they are invited to.
     pub room: RoomName,
-    /// Its number.
+    /// It stays though the room gets another name.
     pub room_id: RoomId,
     /// The user who sent the invitation or took it back.
     pub by: UserName,

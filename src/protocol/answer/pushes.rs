@@ -64,7 +64,7 @@ pub struct Invited {
     /// The user who sent the invitation.
     pub by: UserName,
     pub room: RoomName,
-    /// Its number.
+    /// Requests about the room may bring it: then it counts, and the name does not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub room_id: Option<RoomId>,
 }
@@ -75,7 +75,7 @@ pub struct Uninvited {
     /// The user who took it back.
     pub by: UserName,
     pub room: RoomName,
-    /// Its number.
+    /// Requests about the room may bring it: then it counts, and the name does not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub room_id: Option<RoomId>,
 }

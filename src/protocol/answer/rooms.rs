@@ -118,7 +118,7 @@ pub struct RoomSummary {
     #[serde(skip_serializing_if = "String::is_empty", default)]
     pub role: String,
     pub room: RoomName,
-    /// Its number.
+    /// Requests about the room may bring it: then it counts, and the name does not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub room_id: Option<RoomId>,
     pub topic: String,
