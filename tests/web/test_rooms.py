@@ -2,6 +2,7 @@
 
 import re
 
+import pytest
 from playwright.sync_api import expect
 
 from cluster import Line
@@ -302,10 +303,32 @@ def test_a_room_that_is_open_goes_on_under_its_new_name_and_ends_when_it_is_dele
     other.close()
 
 
-def test_a_room_that_was_renamed_while_one_was_away_gets_what_waits_for_it(cluster, people):
+# The page ends before anything happens that it does after a pause.
+ENDS_SOON = """
+const { setTimeout: later } = window;
+window.setTimeout = (what, ms, ...rest) => [500, 1_000].includes(ms) ? 0 : later(what, ms, ...rest);
+"""
+
+# What the page reads of its storage comes after what the servers say, as on a disk that is busy.
+READS_LATE = """
+const { get, set } = Object.getOwnPropertyDescriptor(IDBRequest.prototype, "onsuccess");
+Object.defineProperty(IDBRequest.prototype, "onsuccess", {
+    get,
+    set(listener) {
+        const isLate = this.source?.name === "rooms" && this.transaction.mode === "readonly";
+        set.call(this, isLate ? (event) => setTimeout(() => listener.call(this, event), 1_500) : listener);
+    },
+});
+"""
+
+
+@pytest.mark.parametrize("before, after", [("", ""), (ENDS_SOON, ""), (ENDS_SOON, READS_LATE)], ids=["", "ends soon", "reads late"])
+def test_a_room_that_was_renamed_while_one_was_away_gets_what_waits_for_it(cluster, people, before, after):
     owner = Line(cluster, 0, "rita")
     owner.ask("create_join", room="before")
-    ruth = people("ruth").enter(cluster.url(1)).join("before")
+    ruth = people("ruth")
+    ruth.page.add_init_script(before)
+    ruth.enter(cluster.url(1)).join("before")
     ruth.say("here")
     expect(ruth.message("here")).to_have_attribute("data-seq", PLACE)
     owner.close()
@@ -321,6 +344,7 @@ def test_a_room_that_was_renamed_while_one_was_away_gets_what_waits_for_it(clust
     other = Line(cluster, 0, "rolf")
     other.ask("create_join", room="before")
     ruth.page = ruth.tab()
+    ruth.page.add_init_script(after)
     ruth.page.goto(cluster.url(1))
     expect(ruth.page.get_by_role("heading", name="afterwards")).to_be_visible()
     expect(ruth.message("this waits")).to_have_attribute("data-seq", PLACE)

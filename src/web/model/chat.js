@@ -153,6 +153,16 @@ export class Chat {
   }
 
   /**
+   * What the page knows of the room of this name and number; another room may have had the name before.
+   * @param {string} name
+   * @param {number} [id]
+   */
+  #knownAs(name, id) {
+    const known = this.info(name);
+    return id === undefined || known?.id === null || known?.id === id ? known : null;
+  }
+
+  /**
    * Whether the page offers this in a room.
    * @param {RoomInfo|null} room
    * @param {import("./rights.js").Permission} permission
@@ -216,27 +226,33 @@ export class Chat {
     if (isNew) timeline.last = info?.lastSeq ?? 0;
     this.emit("room");
     const isThere = !name.startsWith("@") || info !== null;
+    let now = name;
     if (isNew && isThere) {
       const kept = await this.#restore(name, timeline);
-      // Another room may have been opened meanwhile; this one is still followed.
-      const known = this.info(name);
-      const id = known?.id ?? kept.id;
-      this.wire.input({ type: "want", room: known?.name ?? name, id, cursor: kept.cursor, extra });
+      // The room may be gone or have another name meanwhile, and another room its old one.
+      const entry = [...this.timelines].find(([_, other]) => other === timeline);
+      if (!entry) return;
+      const known = this.info(entry[0]);
+      if (entry[0] !== key) now = known?.name ?? entry[0];
+      this.wire.input({ type: "want", room: now, id: known?.id ?? kept.id, cursor: kept.cursor, extra });
     }
-    this.emit("timeline", name);
-    if (this.unreadFrom > 0) await this.#showUnread(name, timeline);
-    if (isThere) this.loadMembers(name);
+    this.emit("timeline", now);
+    // If another room was opened meanwhile, this one is still followed.
+    if (this.unreadFrom > 0 && keyOf(this.current ?? "") === keyOf(now)) {
+      await this.#showUnread(now, timeline);
+    }
+    if (isThere) this.loadMembers(now);
   }
 
   /** What was kept of the room, and from where it goes on. @param {string} name @param {Timeline} timeline */
   async #restore(name, timeline) {
+    const info = this.info(name);
     const kept = await this.store.kept(this.me, keyOf(name)).catch(() => null);
-    const [known, id] = [this.info(name)?.id ?? null, kept?.id ?? null];
+    const [known, id] = [info?.id ?? null, kept?.id ?? null];
     // What was kept may be of another room, which had the name before.
-    if (!kept?.events?.length || (known !== null && id !== null && known !== id)) {
-      return { cursor: null, id: null };
-    }
-    const lastSeq = this.info(name)?.lastSeq ?? 0;
+    if (known !== null && id !== null && known !== id) return { cursor: null, id: known };
+    if (!kept?.events?.length) return { cursor: null, id: known ?? id };
+    const lastSeq = info?.lastSeq ?? 0;
     const last = kept.events[kept.events.length - 1].seq;
     const isFar = lastSeq - last > RESUMED || lastSeq < last;
     if (isFar && this.status.phase === "up") return { cursor: null, id };
@@ -304,7 +320,7 @@ export class Chat {
       }
       for (const [key, info] of this.rooms) if (!seen.has(key) && !info.invited) this.rooms.delete(key);
       this.emit("rooms");
-      this.#keepRooms();
+      this.#keepRoomsNow();
     });
   }
 
@@ -320,7 +336,7 @@ export class Chat {
   /** @param {Data} room an entry of the answer to `rooms` */
   #learnRoom(room) {
     const key = keyOf(room.room);
-    const known = this.rooms.get(key);
+    const known = this.#knownAs(room.room, room.room_id);
     const lastRead = Math.max(room.last_read ?? 0, known?.lastRead ?? 0);
     const isRead = lastRead >= room.last_seq || lastRead > (room.last_read ?? 0);
     const unread = room.unread_messages ?? room.unread ?? 0;
@@ -354,7 +370,12 @@ export class Chat {
   }
 
   #keepRooms() {
-    this.#soon("keep-rooms", 1_000, () => this.store.keep(this.me, "", this.#kept()).catch(() => {}));
+    this.#soon("keep-rooms", 1_000, () => this.#keepRoomsNow());
+  }
+
+  /** Without its number a room would be another one after a reload, if its name is given away meanwhile. */
+  #keepRoomsNow() {
+    this.store.keep(this.me, "", this.#kept()).catch(() => {});
   }
 
   /** What is kept as the list of rooms. */
@@ -670,8 +691,9 @@ export class Chat {
   /** @param {string} room @param {Data} data */
   #joined(room, data) {
     const key = keyOf(room);
-    const known = this.rooms.get(key);
-    if (data.room_id !== undefined && known?.id !== data.room_id) this.outbox.number(room, data.room_id);
+    const known = this.#knownAs(room, data.room_id);
+    const isNumbered = data.room_id !== undefined && known?.id !== data.room_id;
+    if (isNumbered) this.outbox.number(room, data.room_id);
     this.rooms.set(key, {
       name: room,
       id: data.room_id ?? known?.id ?? null,
@@ -688,6 +710,7 @@ export class Chat {
       role: data.role ?? "member",
       archived: data.archived ?? known?.archived ?? false,
     });
+    if (isNumbered) this.#keepRoomsNow();
     if (keyOf(this.current ?? "") === key) this.current = room;
     const timeline = this.timelines.get(key);
     if (timeline) {

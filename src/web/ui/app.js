@@ -210,11 +210,11 @@ export class App {
   #renamed(renamed) {
     moveRoom(renamed);
     this.composer.rename(renamed);
-    const name = renamedTo(renamed, this.opened);
-    if (name === null) return;
-    this.opened = name;
-    // A reload must not look for the old name, which may be another room's.
-    history.replaceState(null, "", hrefOf(name));
+    this.opened = renamedTo(renamed, this.opened) ?? this.opened;
+    // Neither a reload nor a room that is about to be opened may look for the old name, which may be another's.
+    const route = routeOf(location.hash);
+    const name = route && renamedTo(renamed, route.room);
+    if (name) history.replaceState(null, "", hrefOf(name, route.seq));
   }
 
   /** What is gone is not opened again by a reload, which would make a new room of its name. */
