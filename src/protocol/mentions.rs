@@ -12,9 +12,7 @@
 
 use std::ops::Range;
 
-use unicode_script::{Script, UnicodeScript};
-
-use super::limits::NAME_BYTES;
+use super::{limits::NAME_BYTES, script::letters_in_a_word};
 
 /// Words that name all members of a room. No user can have such a name.
 pub const GROUPS: [&str; 2] = ["here", "channel"];
@@ -141,26 +139,9 @@ fn look_through(text: &str, begin: usize, left: &mut usize, take: &mut dyn FnMut
 }
 
 /// Whether a letter belongs to the word beside it. Names are of ASCII letters, so a letter of a script
-/// without spaces is never a part of one.
+/// without spaces, or of Hangul, in which particles follow a name without one, is never a part of one.
 fn is_in_word(letter: char) -> bool {
-    letter.is_alphanumeric() && !is_without_spaces(letter)
-}
-
-/// Whether a letter belongs to a script that puts no spaces between words, or to Hangul, in which particles
-/// follow a name without one.
-fn is_without_spaces(letter: char) -> bool {
-    matches!(
-        letter.script(),
-        Script::Han
-            | Script::Hiragana
-            | Script::Katakana
-            | Script::Hangul
-            | Script::Bopomofo
-            | Script::Thai
-            | Script::Lao
-            | Script::Khmer
-            | Script::Myanmar
-    ) || letter == 'ー'
+    letter.is_alphanumeric() && letters_in_a_word(letter).is_none()
 }
 
 fn is_escapable(letter: char) -> bool {

@@ -30,6 +30,7 @@ pub mod room_id;
 pub mod rules;
 pub mod said;
 pub mod scram;
+pub mod script;
 pub mod seal;
 pub mod search;
 pub mod secret;

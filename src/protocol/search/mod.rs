@@ -25,4 +25,4 @@ pub use terms::{Terms, is_ascii_symbol};
 
 /// The version of what this module makes of a text. A server that finds another one in its index makes it
 /// anew.
-pub const INDEX_VERSION: u32 = 3;
+pub const INDEX_VERSION: u32 = 4;

@@ -5,8 +5,8 @@
 //!   `3.11` in `python3.11`.
 //! - A **symbol**, such as an emoji, an arrow or `€`, is a term of its own. `C++` is three terms.
 //! - Scripts that put no spaces between words, or much behind their stems, are cut into overlapping
-//!   **grams**: pairs of characters for Han, Kana and Hangul, and three at a time for the alphabets of Thai,
-//!   Lao, Khmer and Burmese. So every part of a sentence is found by terms that follow one another. A part
+//!   **grams** ([`letters_in_a_word`]): pairs of characters for Han, Kana, Hangul and Yi, and three at a time
+//!   for alphabets such as Thai, Khmer and Javanese. So every part of a sentence is found by terms that follow one another. A part
 //!   that is shorter than a gram is looked for among the [parts](Terms::parts), which have no order.
 //!
 //! Everything else separates.
@@ -15,9 +15,9 @@ use std::{collections::BTreeSet, ops::Range};
 
 use unicode_normalization::char::compose;
 use unicode_properties::{GeneralCategory, GeneralCategoryGroup, UnicodeGeneralCategory};
-use unicode_script::{Script, UnicodeScript};
 
 use super::fold::fold;
+use crate::protocol::script::letters_in_a_word;
 
 /// What a character belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -199,16 +199,13 @@ fn kind_of(char: char) -> Option<Kind> {
         };
     }
     match char.general_category_group() {
-        group @ (GeneralCategoryGroup::Letter | GeneralCategoryGroup::Number) => Some(match char.script() {
-            Script::Han | Script::Hiragana | Script::Katakana | Script::Hangul | Script::Bopomofo => {
-                Kind::Gram(2)
-            }
-            Script::Thai | Script::Lao | Script::Khmer | Script::Myanmar => Kind::Gram(3),
-            // The sound mark that Hiragana and Katakana share.
-            _ if char == 'ー' => Kind::Gram(2),
-            _ if group == GeneralCategoryGroup::Number => Kind::Number,
-            _ => Kind::Word,
-        }),
+        group @ (GeneralCategoryGroup::Letter | GeneralCategoryGroup::Number) => {
+            Some(match letters_in_a_word(char) {
+                Some(size) => Kind::Gram(size),
+                None if group == GeneralCategoryGroup::Number => Kind::Number,
+                None => Kind::Word,
+            })
+        }
         GeneralCategoryGroup::Symbol => Some(Kind::Symbol),
         GeneralCategoryGroup::Punctuation => {
             matches!(char, '§' | '¶' | '†' | '‡' | '•' | '‰' | '‱' | '※' | '〽').then_some(Kind::Symbol)
@@ -247,6 +244,8 @@ mod tests {
             ("\u{1112}\u{1161}\u{11a8}\u{1100}\u{116d}", "학교", "교 학"),
             ("ภาษา", "ภาษ าษา", "ภ ภา ษ ษา า าษ"),
             ("កខ", "កខ", "ក ខ កខ"),
+            ("ꦗꦮꦢ", "ꦗꦮꦢ", "ꦗ ꦗꦮ ꦮ ꦮꦢ ꦢ"),
+            ("ꆈꌠꁱ", "ꆈꌠ ꌠꁱ", "ꁱ ꆈ ꌠ"),
         ] {
             let terms = Terms::of(text);
             assert_eq!(terms.joined(), joined, "{text}");

@@ -6,10 +6,14 @@ export const GROUPS = ["here", "channel"];
 
 const NAME_BYTES = 32;
 const LETTER = /[\p{Alphabetic}\p{N}]/u;
-// Letters that are never a part of the word beside them: scripts without spaces between words, and Hangul.
+// Letters that are never a part of the word beside them: scripts without spaces between words, and Hangul,
+// as in src/protocol/script.rs.
 const SPACELESS = new RegExp(
   "[ー\\p{Script=Han}\\p{Script=Hiragana}\\p{Script=Katakana}\\p{Script=Hangul}\\p{Script=Bopomofo}" +
-    "\\p{Script=Thai}\\p{Script=Lao}\\p{Script=Khmer}\\p{Script=Myanmar}]",
+    "\\p{Script=Yi}\\p{Script=Nushu}\\p{Script=Tangut}" +
+    "\\p{Script=Thai}\\p{Script=Lao}\\p{Script=Khmer}\\p{Script=Myanmar}" +
+    "\\p{Script=Tai_Le}\\p{Script=New_Tai_Lue}\\p{Script=Tai_Tham}\\p{Script=Tai_Viet}" +
+    "\\p{Script=Ahom}\\p{Script=Balinese}\\p{Script=Javanese}\\p{Script=Buginese}]",
   "u",
 );
 const ADDRESS = new RegExp(
