@@ -241,18 +241,19 @@ impl Room {
             Ok::<_, TransferError>(Import { room: self.name.clone(), first_seq, events })
         };
         let all = batch.iter().map(|waiting| waiting.event.clone()).collect();
+        let refused =
+            |seq, source| LineError::Refused { room: self.name.clone(), seq, source: Box::new(source) };
         match session.ask(import(self.batch_first, all)?) {
             Ok(_) => self.events += batch.len() as u64,
+            // It is asked only once: a line that is too long has ended the connection.
+            Err(source @ AskError::Refused(_)) if batch.len() == 1 => {
+                return Err(at(lines, refused(self.batch_first, source)));
+            }
             // None of them was added. Sending each by itself shows which one is refused.
             Err(AskError::Refused(_)) => {
                 for (seq, Waiting { line, event }) in (self.batch_first..).zip(batch) {
-                    let refused = |source| LineError::Refused {
-                        room: self.name.clone(),
-                        seq,
-                        source: Box::new(source),
-                    };
                     let sent = session.ask(import(seq, vec![event])?);
-                    sent.map_err(|source| at(Lines::one(line), refused(source)))?;
+                    sent.map_err(|source| at(Lines::one(line), refused(seq, source)))?;
                     self.events += 1;
                 }
             }
@@ -367,6 +368,21 @@ mod tests {
         let taken = Taken { rooms: 1, events: 2, present: 0 };
         assert_eq!(imported(empty, &text), Ok(taken));
         assert_eq!(imported(empty, file(&lines).trim_end()), Ok(taken), "the last line has no end");
+    }
+
+    #[test]
+    fn an_event_that_was_refused_by_itself_is_not_sent_again() {
+        static ASKED: Mutex<u32> = Mutex::new(0);
+        fn script(request: &Request) -> (&'static str, Value) {
+            if let Request::Import(_) = request {
+                *ASKED.lock() += 1;
+            }
+            empty(request)
+        }
+        let lines = [room(1, 1), event(1, "bad"), end(1, 1)];
+        let named = imported(script, &file(&lines)).unwrap_err();
+        assert!(named.contains("line 2: event 1 of den: ") && named.contains("too bad"), "{named}");
+        assert_eq!(*ASKED.lock(), 1);
     }
 
     #[test]

@@ -197,8 +197,8 @@ impl Script<'_> {
         });
         let mut reasons = self.unanswered.reasons(self.settings);
         if !self.is_over {
-            let line = self.lines_taken + 1;
-            reasons.push(format!("the input was not carried out from its line {line} on"));
+            let line = self.lines_taken;
+            reasons.push(format!("the input was carried out only up to its line {line}"));
         }
         if reasons.is_empty() {
             return DONE;
