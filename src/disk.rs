@@ -285,6 +285,9 @@ pub struct Saved {
     pub applied: Option<Applied>,
     /// The last entry that was cut from the log.
     pub truncated: Option<LogMark>,
+    /// Damage in the state that keeps what was committed from being written to it. That is tried again and
+    /// again, and the log has it meanwhile.
+    pub damage: Option<StorageError>,
 }
 
 /// The one writer of a server's disk. Owned by the replica.

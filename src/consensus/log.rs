@@ -27,6 +27,13 @@ pub(super) struct Log<S> {
     /// The library cannot be told that a disk failed, so the failure waits here. The library gets anything
     /// instead that does not make it panic: the failure is checked before any of its results are used.
     pub(super) failure: RefCell<Option<StorageError>>,
+    /// Whether this server leads. If it does, entries and terms that are damaged and not in memory are only
+    /// wanted by peers, which can get a snapshot in their place: to the library they seem cut off. A follower
+    /// has no such way out.
+    pub(super) leads: bool,
+    /// Damage that stops nothing, since it was last asked for: the state cannot be written for the moment, or
+    /// entries for a peer cannot be read.
+    pub(super) damage: RefCell<Option<StorageError>>,
 }
 
 impl<S: Storage> Log<S> {
@@ -41,6 +48,8 @@ impl<S: Storage> Log<S> {
             tail: loaded.tail.iter().cloned().map(to_entry).collect(),
             tail_bytes: loaded.tail.iter().map(LogEntry::size).sum(),
             failure: RefCell::new(None),
+            leads: false,
+            damage: RefCell::new(None),
         }
     }
 
@@ -88,6 +97,9 @@ impl<S: Storage> Log<S> {
         if let Some(truncated) = saved.truncated {
             self.cut(truncated);
         }
+        if let Some(damage) = saved.damage {
+            self.damage.replace(Some(damage));
+        }
     }
 
     fn cut(&mut self, at: LogMark) {
@@ -104,6 +116,15 @@ impl<S: Storage> Log<S> {
         self.truncated = LogMark { last_log_term: head.index_term, last_log_index: head.index };
         self.applied = Applied { index: head.index, term: head.index_term, conf: head.conf.clone() };
         self.conf = head.conf.clone();
+    }
+
+    /// Whether what cannot be read is damaged and only wanted by peers. Notes it.
+    fn can_do_without(&self, error: &StorageError) -> bool {
+        let can = self.leads && error.doubt().is_some();
+        if can {
+            self.damage.replace(Some(error.clone()));
+        }
+        can
     }
 
     fn note(&self, error: StorageError) {
@@ -137,6 +158,9 @@ impl<S: Storage> raft::Storage for Log<S> {
             let high = high.min(start);
             return match self.db().entries(low, high, max_size) {
                 Ok(entries) => Ok(entries.into_iter().map(to_entry).collect()),
+                Err(error) if context.can_async() && self.can_do_without(&error) => {
+                    Err(raft::Error::Store(raft::StorageError::Compacted))
+                }
                 Err(error) => {
                     self.note(error);
                     // If the library can wait for entries it does without them. In other contexts it panics
@@ -180,6 +204,9 @@ impl<S: Storage> raft::Storage for Log<S> {
                 .first()
                 .map(|entry| entry.term)
                 .ok_or(raft::Error::Store(raft::StorageError::Unavailable)),
+            Err(error) if self.can_do_without(&error) => {
+                Err(raft::Error::Store(raft::StorageError::Compacted))
+            }
             Err(error) => {
                 self.note(error);
                 // The term of no entry.

@@ -206,6 +206,7 @@ impl<S: Storage> Consensus<S> {
     /// Takes a message of a peer that has proved who it is.
     pub fn step(&mut self, message: RaftMessage) {
         if let Some(message) = to_library(message) {
+            self.raw.mut_store().leads = self.raft_role() == RaftRole::Leader;
             if message.get_msg_type() == pb::MessageType::MsgTimeoutNow {
                 self.cause = Cause::Handover;
             }
@@ -379,6 +380,12 @@ impl<S: Storage> Consensus<S> {
     /// Whether something of the state is still to be written.
     pub fn is_saving(&self) -> bool {
         self.storage().is_saving()
+    }
+
+    /// Damage that stops nothing, if it was found since the last call: the state cannot be written for the
+    /// moment, or entries for a peer cannot be read.
+    pub fn take_damage(&mut self) -> Option<StorageError> {
+        self.raw.store().damage.take()
     }
 
     /// The storage, to be set up.

@@ -99,14 +99,17 @@ fn lags(consensus: &mut Consensus<MemoryStorage>, last: u64) -> Result<(), Stora
 }
 
 #[test]
-fn an_old_entry_that_is_damaged_puts_the_data_in_doubt() {
+fn an_old_entry_that_is_damaged_is_told_and_who_needs_it_gets_a_snapshot() {
     let disk = MemoryDisk::new();
     let mut consensus = leader(&disk);
     assert!(disk.corrupt_log(0, AN_ENTRY));
-    let result = lags(&mut consensus, 5);
-    assert!(matches!(result, Err(StorageError::Doubtful(_))), "{result:?}");
+    lags(&mut consensus, 5).unwrap();
+    assert!(matches!(consensus.take_damage(), Some(StorageError::Doubtful(_))));
+    assert_eq!(consensus.reaches(PEER), Some(LAST), "it gets a snapshot");
     let disk = MemoryDisk::new();
-    lags(&mut leader(&disk), 5).unwrap();
+    let mut consensus = leader(&disk);
+    lags(&mut consensus, 5).unwrap();
+    assert_eq!((consensus.take_damage(), consensus.reaches(PEER)), (None, Some(5)), "it gets entries");
 }
 
 #[test]

@@ -8,12 +8,12 @@ use crate::{
 
 use super::{clients::Decided, evidence::evidence, io::Now, passages::Step, replica::Replica};
 
-/// Most entries that wait for the repair of a row: some seconds of a busy cluster.
+/// Most entries that wait for a repair: some seconds of a busy cluster.
 const UNAPPLIED_MAX: usize = 100_000;
 
 impl<S: Storage> Replica<S> {
-    /// Applies committed entries, in order. If a damaged row keeps one of them from being applied, it and
-    /// those behind it wait until the row is repaired or this server is rebuilt. If too many wait, the damage
+    /// Applies committed entries, in order. If damage keeps one of them from being applied, it and those
+    /// behind it wait until that is repaired or this server is rebuilt. If too many wait, the damage
     /// is the error.
     pub(super) fn apply(&mut self, now: Now, entries: Vec<LogEntry>) -> Result<(), StorageError> {
         self.unapplied.extend(entries);
@@ -21,9 +21,9 @@ impl<S: Storage> Replica<S> {
         while let Some(entry) = self.unapplied.pop_front() {
             match self.apply_entry(now, &entry) {
                 Ok(()) => last = Some((entry.index, entry.term)),
-                Err(StorageError::Damaged(row)) if self.unapplied.len() < UNAPPLIED_MAX => {
+                Err(error) if error.doubt().is_some() && self.unapplied.len() < UNAPPLIED_MAX => {
                     self.unapplied.push_front(entry);
-                    self.node.on_damage(now, row.to_string(), Some(row), &mut self.outputs);
+                    self.node.unreadable(error);
                     break;
                 }
                 Err(error) => return Err(error),

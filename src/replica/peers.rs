@@ -50,7 +50,7 @@ impl<S: Storage> Replica<S> {
                     leading.accept(forwarded, &self.state, agreed_ms(now, &self.node.view));
                 }
             }
-            PeerMessage::RowWanted(key) => self.node.on_row_wanted(now, from, key, outputs),
+            PeerMessage::RowWanted(key) => self.node.on_row_wanted(from, key, outputs),
             PeerMessage::Row { key, content } => self.node.on_row(now, from, key, content, outputs),
             // The caller moves the bytes of snapshots and gives `SnapshotReceived`.
             PeerMessage::SnapshotBegin(_)

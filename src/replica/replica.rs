@@ -318,7 +318,7 @@ impl<S: Storage> Replica<S> {
             first_since: &first_since,
         };
         if let Err(error) = self.retention.step(&context, &mut self.proposals) {
-            self.node.broke(error);
+            self.node.unreadable(error);
         }
     }
 
@@ -396,10 +396,12 @@ impl<S: Storage> Replica<S> {
     }
 
     /// Whether applied rows have to be written now: there are enough, or a query needs them. While others are
-    /// being written they wait, so that each transaction is large.
+    /// being written they wait, so that each transaction is large. A query does not hurry a disk that may not
+    /// be able to write them at all.
     fn must_save(&self, now: Now) -> bool {
         if self.node.consensus.is_saving() {
-            return self.unsaved.cannot_wait();
+            let is_in_doubt = self.node.has_lasting_damage();
+            return if is_in_doubt { self.unsaved.are_too_many() } else { self.unsaved.cannot_wait() };
         }
         self.unsaved.is_due(now) || (self.clients.have_queries() && !self.unsaved.is_empty())
     }

@@ -119,8 +119,8 @@ impl<S: Storage> Server for ServerParts<'_, S> {
         self.unsaved.event(self.node.consensus.storage(), room, seq)
     }
 
-    fn broke(&mut self, error: StorageError) {
-        self.node.broke(error);
+    fn unreadable(&mut self, error: StorageError) {
+        self.node.unreadable(error);
     }
 
     fn tell_peers(&self, message: &PeerMessage, outputs: &mut Outputs) {

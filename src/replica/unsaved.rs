@@ -99,7 +99,12 @@ impl Unsaved {
 
     /// Whether they must not wait any longer for others that are being written.
     pub fn cannot_wait(&self) -> bool {
-        self.is_needed || self.are_times_enough(HELD_BACK)
+        self.is_needed || self.are_too_many()
+    }
+
+    /// Whether there are more than should be kept in memory.
+    pub fn are_too_many(&self) -> bool {
+        self.are_times_enough(HELD_BACK)
     }
 
     fn are_times_enough(&self, times: usize) -> bool {

@@ -24,7 +24,7 @@ const RESTART_PAGES: i64 = 16 * 1024;
 const RESTART_WAIT: Duration = Duration::from_millis(50);
 
 /// A checkpoint that is due, with the pages that are in the WAL.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Due(i64);
 
 /// When to copy pages from the WAL into the database.

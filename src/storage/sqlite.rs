@@ -42,7 +42,7 @@ use super::{
     reader::SqliteReader,
     repair,
     schema::{self, Age},
-    state_thread::StateThread,
+    state_thread::{News, StateThread},
     state_writer::{Job, Left, Place, Report, StateWriter},
     transaction::{Broken, transaction},
     write::{self, Renew},
@@ -61,6 +61,8 @@ use crate::{
 
 /// Batches that may wait for the thread that writes them. If there are more, the next one is waited for.
 const UNWRITTEN_MAX: usize = 2;
+/// The same while damage keeps them from being written. If there are more, the data is in doubt as a whole.
+const STUCK_MAX: usize = 16;
 /// Between two lines in the log about that.
 const SAID_EVERY: Duration = Duration::from_secs(10);
 
@@ -103,6 +105,8 @@ pub struct SqliteStorage {
     /// What is new since [`Storage::saved`] was last called.
     saved: Saved,
     left: Left,
+    /// What keeps the oldest job from being done, while that is so.
+    stuck: Option<StorageError>,
     /// When it was last said that the state falls behind.
     said_slow: Option<Instant>,
     /// The first failure; every later call gets it again.
@@ -203,6 +207,7 @@ impl SqliteStorage {
             state: State::Here(Box::new(writer)),
             unwritten: VecDeque::new(),
             saved: Saved::default(),
+            stuck: None,
             said_slow: None,
             place,
             log,
@@ -334,7 +339,7 @@ impl SqliteStorage {
         if !batch.changes_state() {
             return Ok(());
         }
-        while self.unwritten.len() >= UNWRITTEN_MAX {
+        while self.unwritten.len() >= if self.stuck.is_some() { STUCK_MAX } else { UNWRITTEN_MAX } {
             self.say_slow();
             self.settle_next()?;
         }
@@ -358,8 +363,11 @@ impl SqliteStorage {
     fn give(&mut self, job: Job) -> Result<(), Broken> {
         match &mut self.state {
             State::Here(writer) => {
-                let report = writer.run(job)?;
-                self.settle(report)
+                let done = writer.run(&job);
+                if done.is_err() {
+                    writer.abandon();
+                }
+                self.settle(done?)
             }
             State::Behind { thread, jobs, .. } => {
                 thread.give(job);
@@ -396,23 +404,41 @@ impl SqliteStorage {
         }
     }
 
-    /// Settles the reports that are there already.
-    fn settle_reports(&mut self) -> Result<(), Broken> {
-        while let State::Behind { thread, jobs, .. } = &mut self.state
-            && let Some(report) = thread.report()?
+    /// Takes in the news that is there already.
+    fn follow(&mut self) -> Result<(), Broken> {
+        while let State::Behind { thread, .. } = &self.state
+            && let Some(news) = thread.news()?
         {
-            *jobs -= 1;
-            self.settle(report)?;
+            self.take_in(news)?;
         }
         Ok(())
     }
 
-    /// Waits for the next report.
+    /// Waits for the next news, unless damage keeps the next job from being done.
     fn settle_next(&mut self) -> Result<(), Broken> {
-        let State::Behind { thread, jobs, .. } = &mut self.state else { return Ok(()) };
-        let report = thread.wait()?;
-        *jobs -= 1;
-        self.settle(report)
+        if let Some(damage) = &self.stuck {
+            return Err(Broken::from(damage.clone()));
+        }
+        let State::Behind { thread, .. } = &self.state else { return Ok(()) };
+        let news = thread.wait()?;
+        self.take_in(news)
+    }
+
+    fn take_in(&mut self, news: News) -> Result<(), Broken> {
+        match news {
+            News::Done(report) => {
+                self.stuck = None;
+                if let State::Behind { jobs, .. } = &mut self.state {
+                    *jobs -= 1;
+                }
+                self.settle(report)
+            }
+            News::Stuck(damage) => {
+                self.saved.damage = Some(damage.clone());
+                self.stuck = Some(damage);
+                Ok(())
+            }
+        }
     }
 
     /// Waits until the writer has nothing to do any more.
@@ -476,7 +502,7 @@ impl Storage for SqliteStorage {
 
     fn saved(&mut self) -> Result<Saved, StorageError> {
         self.failed.check()?;
-        self.settle_reports().map_err(|broken| self.fail(broken))?;
+        self.follow().map_err(|broken| self.fail(broken))?;
         Ok(std::mem::take(&mut self.saved))
     }
 

@@ -131,17 +131,15 @@ impl StateWriter {
         Left { unwiped: self.bounds.sweep.events(), indexing, is_something }
     }
 
-    /// Does a job. After an error nothing more may be done.
-    pub fn run(&mut self, job: Job) -> Result<Report, Broken> {
+    /// Does a job. After an error nothing more may be done, unless the transaction was undone because of
+    /// damage: then the same job may be tried again.
+    pub fn run(&mut self, job: &Job) -> Result<Report, Broken> {
         let report = match job {
-            Job::Write(batch, cut) => self.write(&batch, cut),
-            Job::Checkpoint(due, noted) => self.checkpoint(due, noted),
-            Job::Repair(row, content) => self.repair(&row, &content),
+            Job::Write(batch, cut) => self.write(batch, *cut),
+            Job::Checkpoint(due, noted) => self.checkpoint(*due, *noted),
+            Job::Repair(row, content) => self.repair(row, content),
             Job::Idle => self.idle(),
         };
-        if report.is_err() {
-            self.abandon();
-        }
         Ok(Report { left: self.left(), ..report? })
     }
 

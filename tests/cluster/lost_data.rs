@@ -163,11 +163,37 @@ fn a_damaged_row_is_found_by_reading_and_fetched_from_another_server() {
             let status = look.statuses().find(|(server, _)| *server == victim)?.1;
             (status.scrub.damaged >= 2 && status.scrub.repaired == status.scrub.damaged).then_some(())
         });
-        let files = fs::read_dir(cluster.data_of(victim)).expect("the folder can be read");
-        let mut names = files.map(|file| file.expect("it is there").file_name().into_string());
-        assert!(names.all(|name| !name.expect("ASCII").starts_with("quarantine")));
+        assert!(!is_set_aside(&cluster.data_of(victim)));
         assert_eq!(cluster.leader(), 2, "damage in two rows costs nobody the lead");
     }
+    verdict::read_everything(&mut cluster, &judge, load);
+}
+
+#[test]
+fn damage_that_keeps_the_leader_from_writing_its_state_costs_no_majority() {
+    let mut cluster = Cluster::start(3);
+    let judge = Judge::new(3, cluster.folder());
+    let load = Load::start(&cluster, &judge, 6, 1);
+    cluster.settle_highest();
+    load.expect_more_acks(200);
+    let data = cluster.data_of(2);
+    let lost = id_of(&cluster, 2);
+    cluster.kill(0);
+    cluster.spoils(2);
+    let connection = Connection::open(data.join("syncnet.db")).expect("the database is there");
+    let nowhere = "PRAGMA writable_schema = ON;
+        UPDATE sqlite_schema SET rootpage = rootpage + 1000000 WHERE type = 'table' AND name = 'event';
+        PRAGMA schema_version = 1000";
+    connection.execute_batch(nowhere).expect("it can be damaged");
+    drop(connection);
+    cluster.wait_for("the other server leads", |look| (look.leader(2) == Some(1)).then_some(()));
+    load.expect_more_acks(200);
+    assert!(!is_set_aside(&data), "it had to count, since there were only two");
+    cluster.start_server(0);
+    cluster.wait_for("the damaged server is rebuilt", |_| is_set_aside(&data).then_some(()));
+    cluster.settle_highest();
+    assert_ne!(id_of(&cluster, 2), lost);
+    it_counts(&mut cluster, &load, 2);
     verdict::read_everything(&mut cluster, &judge, load);
 }
 
@@ -245,6 +271,13 @@ fn it_counts(cluster: &mut Cluster, load: &Load, server: usize) {
 /// The incarnation of a server's data.
 fn id_of(cluster: &Cluster, server: usize) -> Vec<u8> {
     databases::identity(&cluster.data_of(server))
+}
+
+/// Whether a server has set data aside in its folder.
+fn is_set_aside(data: &Path) -> bool {
+    let files = fs::read_dir(data).expect("the folder can be read");
+    let mut names = files.map(|file| file.expect("it is there").file_name().into_string().expect("ASCII"));
+    names.any(|name| name.starts_with("quarantine"))
 }
 
 /// How many rows of a database the statement changes.

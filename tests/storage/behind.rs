@@ -222,6 +222,62 @@ fn a_failure_of_the_thread_ends_the_storage_and_the_log_has_everything() {
     assert_eq!((loaded.applied.index, loaded.last.last_log_index), (0, 1));
 }
 
+/// Makes SQLite find its own file damaged, or whole again, wherever the table of events is written or read.
+fn spoil(dir: &Path, is_damaged: bool) {
+    let connection = Connection::open(dir.join("syncnet.db")).unwrap();
+    let sign = if is_damaged { 1 } else { -1 };
+    let sql = format!(
+        "PRAGMA writable_schema = ON;
+         UPDATE sqlite_schema SET rootpage = rootpage + {sign} * 1000000 WHERE type = 'table' AND name = 'event';"
+    );
+    connection.execute_batch(&sql).unwrap();
+    let version: u32 = connection.query_row("PRAGMA schema_version", [], |row| row.get(0)).unwrap();
+    connection.pragma_update(None, "schema_version", version + 1).unwrap();
+}
+
+#[test]
+fn damage_that_keeps_the_state_from_being_written_stops_nothing_and_it_is_tried_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut storage, news) = open(dir.path());
+    storage.commit(cluster()).unwrap();
+    let mut generator = Generator::new(1);
+    storage.commit(said(&mut generator, 1)).unwrap();
+    news.wait_for_all(&mut storage);
+    spoil(dir.path(), true);
+    storage.commit(said(&mut generator, 2)).unwrap();
+    let mut damage = None;
+    news.wait(&mut storage, |storage| {
+        damage = storage.saved().unwrap().damage;
+        damage.is_some()
+    });
+    assert!(matches!(damage, Some(StorageError::Doubtful(_))), "{damage:?}");
+    // More than a writer that is only slow may leave undone.
+    for index in 3..10 {
+        storage.commit(said(&mut generator, index)).unwrap();
+    }
+    assert_eq!(storage.entries(1, 20, u64::MAX).unwrap().len(), 9, "the log has them");
+    assert_eq!(storage.event(RoomId(1), 9).unwrap().unwrap().seq, 9);
+    spoil(dir.path(), false);
+    news.wait_for_all(&mut storage);
+    assert_eq!(storage.load().unwrap().applied.index, 9);
+    drop(storage);
+    let (storage, _) = open(dir.path());
+    storage.check_history().unwrap();
+    assert_eq!(storage.event(RoomId(1), 9).unwrap().unwrap().seq, 9);
+}
+
+#[test]
+fn what_damage_keeps_from_being_written_is_bounded() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut storage, news) = open(dir.path());
+    storage.commit(cluster()).unwrap();
+    news.wait_for_all(&mut storage);
+    spoil(dir.path(), true);
+    let mut generator = Generator::new(1);
+    let refused = (1..100).find_map(|index| storage.commit(said(&mut generator, index)).err());
+    assert!(matches!(refused, Some(StorageError::Doubtful(_))), "{refused:?}");
+}
+
 #[test]
 fn a_snapshot_takes_the_place_of_what_waits_to_be_written() {
     let (from, dir) = (MemoryDisk::new(), tempfile::tempdir().unwrap());

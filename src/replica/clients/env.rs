@@ -97,8 +97,8 @@ pub trait Server {
     /// The events of a room at these places that are not written yet, each in its newest form, by seq.
     fn unwritten(&self, room: RoomId, seqs: Range<u64>) -> Vec<EventRow>;
 
-    /// Notes that the disk has failed: the next turn returns the error.
-    fn broke(&mut self, error: StorageError);
+    /// Notes that something could not be read.
+    fn unreadable(&mut self, error: StorageError);
 
     /// Tells all other servers to which there is a link.
     fn tell_peers(&self, message: &PeerMessage, outputs: &mut Outputs);

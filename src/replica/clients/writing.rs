@@ -208,7 +208,7 @@ impl Clients {
         match evidence(env.state, proposal, &read) {
             Ok(evidence) => env.state.check(env.now.wall_ms, proposal, &evidence),
             Err(error) => {
-                env.server.broke(error);
+                env.server.unreadable(error);
                 Ok(())
             }
         }

@@ -2,7 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use crate::{disk::DamagedRow, protocol::peer::RowKey, replica::io::Now};
+use crate::{
+    disk::{DamagedRow, StorageError},
+    protocol::peer::RowKey,
+    replica::io::Now,
+};
 
 /// Pause after a snapshot that could not be made.
 const SNAPSHOT_PAUSE_MS: u64 = 30_000;
@@ -22,8 +26,8 @@ pub struct Damage {
     first: Option<String>,
     /// The damaged rows and their checksums.
     rows: BTreeMap<RowKey, u32>,
-    /// Rows that were noted since the last tick.
-    noted: Vec<DamagedRow>,
+    /// What was noted since the last tick.
+    noted: Vec<StorageError>,
     /// Whether more is damaged than these.
     is_general: bool,
     /// When there was last something found or repaired.
@@ -51,19 +55,23 @@ impl Damage {
         self.is_late |= self.first.is_some() && now.mono_ms >= self.changed_ms + REPAIR_MS;
     }
 
-    /// Notes a row until the next tick.
-    pub fn note(&mut self, row: DamagedRow) {
-        self.noted.push(row);
+    /// Notes that data is damaged until the next tick.
+    pub fn note(&mut self, damage: StorageError) {
+        self.noted.push(damage);
     }
 
-    /// The rows that were noted since the last tick.
-    pub fn take_noted(&mut self) -> Vec<DamagedRow> {
+    /// What was noted since the last tick.
+    pub fn take_noted(&mut self) -> Vec<StorageError> {
         std::mem::take(&mut self.noted)
+    }
+
+    /// The state could not be read as a whole.
+    pub fn pause_snapshots(&mut self, now: Now) {
+        self.no_snapshot_before_ms = now.mono_ms + SNAPSHOT_PAUSE_MS;
     }
 
     /// Takes in what was found, a row or something else; whether it is news.
     pub fn found(&mut self, now: Now, reason: &str, row: Option<DamagedRow>) -> bool {
-        self.no_snapshot_before_ms = now.mono_ms + SNAPSHOT_PAUSE_MS;
         let is_news = match row {
             Some(row) => self.rows.insert(row.key, row.crc).is_none(),
             None => !std::mem::replace(&mut self.is_general, true),

@@ -1,8 +1,8 @@
 //! Damage in this server's state that was found while reading: an event, a piece of a file or a row of state
-//! that fails its checksum.
+//! that fails its checksum, or more.
 //!
-//! Damage in one place must not cost more than that place, and never the majority. The log is whole, so this
-//! server goes on voting and acknowledging:
+//! Damage in one place must not cost more than that place, and never the majority. Where the log ends it is
+//! whole, so this server goes on voting and acknowledging:
 //!
 //! 1. It says so once, and in its status.
 //! 2. It asks the others for each damaged row, again and again. If one of them has it as it was, which the
@@ -15,8 +15,12 @@
 //! 5. If damage lasts and the undamaged others are a majority without this server, it goes into quarantine
 //!    and is rebuilt from the leader.
 //!
-//! If damage keeps an entry from being applied, it and those behind it wait meanwhile. Only damage that keeps
-//! rows from being written ends in quarantine at once.
+//! An entry of the log that cannot be read is damage that lasts, too: who needs it gets a snapshot in its
+//! place.
+//!
+//! If damage keeps an entry from being applied, it and those behind it wait meanwhile. If damage keeps rows
+//! from being written, they wait in memory and in the log; only if they become too many, the server goes into
+//! quarantine whatever the others have.
 
 use super::Node;
 use crate::{
@@ -34,8 +38,13 @@ use crate::{
 };
 
 impl<S: Storage> Node<S> {
-    /// Notes damaged data. Each row is reported once.
+    /// Notes data that is damaged where the state is read. Each row is reported once.
     pub fn on_damage(&mut self, now: Now, reason: String, row: Option<DamagedRow>, outputs: &mut Outputs) {
+        self.damage.pause_snapshots(now);
+        self.note_damage(now, reason, row, outputs);
+    }
+
+    fn note_damage(&mut self, now: Now, reason: String, row: Option<DamagedRow>, outputs: &mut Outputs) {
         if !self.damage.found(now, &reason, row) {
             return;
         }
@@ -56,6 +65,11 @@ impl<S: Storage> Node<S> {
         Some(format!("its data is damaged ({reason}); {then}"))
     }
 
+    /// Whether more is damaged than rows that are just being repaired.
+    pub fn has_lasting_damage(&self) -> bool {
+        self.damage.lasts()
+    }
+
     fn ask_for_rows(&mut self, now: Now, outputs: &mut Outputs) {
         for key in self.damage.ask(now) {
             self.tell_peers(&PeerMessage::RowWanted(key), outputs);
@@ -63,12 +77,11 @@ impl<S: Storage> Node<S> {
     }
 
     /// A peer has this row damaged.
-    pub fn on_row_wanted(&mut self, now: Now, from: ServerId, key: RowKey, outputs: &mut Outputs) {
+    pub fn on_row_wanted(&mut self, from: ServerId, key: RowKey, outputs: &mut Outputs) {
         match self.consensus.storage().row(&key) {
             Ok(Some(content)) => self.send(from, PeerMessage::Row { key, content }, outputs),
             Ok(None) => {}
-            Err(StorageError::Damaged(row)) => self.on_damage(now, row.to_string(), Some(row), outputs),
-            Err(error) => self.broke(error),
+            Err(error) => self.unreadable(error),
         }
     }
 
@@ -97,8 +110,14 @@ impl<S: Storage> Node<S> {
     /// Called at each tick: asks for the damaged rows, and has the data rebuilt if that is of no use and the
     /// others are a majority without this server.
     pub(super) fn mend(&mut self, now: Now, outputs: &mut Outputs) {
-        for row in self.damage.take_noted() {
-            self.on_damage(now, row.to_string(), Some(row), outputs);
+        for damage in self.damage.take_noted() {
+            let (reason, row) = reason_and_row(damage);
+            self.on_damage(now, reason, row, outputs);
+        }
+        // What the state on the disk has can be read all the same.
+        if let Some(damage) = self.consensus.take_damage() {
+            let (reason, row) = reason_and_row(damage);
+            self.note_damage(now, reason, row, outputs);
         }
         self.damage.look_at_clock(now);
         if self.damage.is_to_ask(now) {
@@ -124,5 +143,13 @@ impl<S: Storage> Node<S> {
             let reason = format!("damage was found: {reason}");
             self.quarantine(reason, outputs);
         }
+    }
+}
+
+/// Damage in words, and the row if it is one.
+fn reason_and_row(damage: StorageError) -> (String, Option<DamagedRow>) {
+    match damage {
+        StorageError::Damaged(row) => (row.to_string(), Some(row)),
+        StorageError::Doubtful(what) | StorageError::Failed(what) => (what, None),
     }
 }

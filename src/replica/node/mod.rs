@@ -278,12 +278,17 @@ impl<S: Storage> Node<S> {
         }
     }
 
-    /// Notes an error of the disk outside a turn: the next turn ends with it, or the next tick has the
-    /// damaged row repaired.
+    /// Notes an error of the disk outside a turn: the next turn ends with it.
     pub fn broke(&mut self, error: StorageError) {
+        self.broken.get_or_insert(error);
+    }
+
+    /// Notes that something could not be read: the next tick sees to damage, and if the disk has failed the
+    /// next turn ends with that.
+    pub fn unreadable(&mut self, error: StorageError) {
         match error {
-            StorageError::Damaged(row) => self.damage.note(row),
-            error => drop(self.broken.get_or_insert(error)),
+            StorageError::Failed(_) => self.broke(error),
+            StorageError::Damaged(_) | StorageError::Doubtful(_) => self.damage.note(error),
         }
     }
 
