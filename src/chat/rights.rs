@@ -243,6 +243,8 @@ pub enum Permission {
     SetRole,
     /// Change its settings and its password.
     Configure,
+    /// Archive it, or end that.
+    Archive,
     /// Make and remove the addresses at which tools post.
     Hook,
     /// Give it another name.
@@ -279,7 +281,7 @@ const fn right(
 
 /// The part of rooms. Letters: **b**anned, **s**tranger, **i**nvited, m**u**ted, **m**ember, m**o**derator,
 /// o**w**ner.
-const RIGHTS: [Right; 24] = [
+const RIGHTS: [Right; 25] = [
     //                        public    private  direct  archived admin
     right(Permission::See, "siumow", "umow", "umow", true, true),
     right(Permission::Find, "siumow", "iumow", "umow", true, true),
@@ -300,7 +302,8 @@ const RIGHTS: [Right; 24] = [
     right(Permission::Ban, "ow", "ow", "", false, true),
     right(Permission::Mute, "ow", "ow", "", false, true),
     right(Permission::SetRole, "w", "w", "", false, true),
-    right(Permission::Configure, "w", "w", "", true, true),
+    right(Permission::Configure, "w", "w", "", false, true),
+    right(Permission::Archive, "w", "w", "", true, true),
     right(Permission::Hook, "ow", "ow", "", false, true),
     right(Permission::Rename, "w", "w", "", false, true),
     right(Permission::DeleteRoom, "w", "w", "", true, true),

@@ -17,7 +17,7 @@ use super::{
         user_id::UserId,
     },
     file::no_file,
-    rights::Permission,
+    rights::{Permission, RoomRole},
     state::State,
 };
 use crate::{
@@ -65,19 +65,20 @@ impl State {
         if self.may_see(viewer, room) {
             return Ok((id, room));
         }
-        let is_banned = self.user_id(viewer.user).is_some_and(|user| room.banned.contains_key(&user));
-        match is_banned && !room.private {
-            true => {
-                Err(Refusal::new(Code::Forbidden, format!("{} is banned from {}", viewer.user, room.name)))
-            }
-            false => Err(no_room()),
+        let role = self.access(room, self.user_id(viewer.user), viewer.now_ms).role;
+        if role == RoomRole::Banned && !room.private {
+            let reason = format!("{} is banned from {}", viewer.user, room.name);
+            return Err(Refusal::new(Code::Forbidden, reason));
         }
+        Err(no_room())
     }
 
     /// Whether the viewer may be seen typing in a room.
     pub fn may_type(&self, viewer: Viewer<'_>, room: RoomId) -> bool {
+        let id = self.user_id(viewer.user);
         self.room_by_id(room).is_some_and(|room| {
-            self.access(room, self.user_id(viewer.user), viewer.now_ms).allows(Permission::Type)
+            self.access(room, id, viewer.now_ms).allows(Permission::Type)
+                && self.blocked_by(viewer.user, id, &room.name).is_none()
         })
     }
 

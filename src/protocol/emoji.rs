@@ -14,6 +14,9 @@ use super::text::is_unseen;
 const AS_EMOJI: char = '\u{fe0f}';
 /// Makes one emoji of several.
 const JOINER: char = '\u{200d}';
+/// The flag that tags behind it make that of a region.
+const FLAG: char = '\u{1f3f4}';
+const END_OF_TAGS: char = '\u{e007f}';
 /// Puts a digit into a key.
 const KEYCAP: char = '\u{20e3}';
 
@@ -145,7 +148,16 @@ pub fn fold(text: &str) -> String {
     let mut letters = kept.trim_matches(JOINER).chars().peekable();
     let mut folded = String::with_capacity(text.len());
     while let Some(letter) = letters.next() {
+        if is_tag(letter) {
+            continue;
+        }
         folded.push(letter);
+        if letter == FLAG {
+            let tags: String = std::iter::from_fn(|| letters.next_if(|next| is_tag(*next))).collect();
+            if tags.ends_with(END_OF_TAGS) {
+                folded.push_str(&tags);
+            }
+        }
         let is_toned = letters.peek().is_some_and(|next| ('\u{1f3fb}'..='\u{1f3ff}').contains(next));
         let is_key =
             letters.peek() == Some(&KEYCAP) && (letter.is_ascii_digit() || matches!(letter, '#' | '*'));
@@ -188,6 +200,9 @@ mod tests {
             ("👁\u{200d}🗨", "👁\u{fe0f}\u{200d}🗨\u{fe0f}"),
             ("🏳\u{200d}🌈", "🏳\u{fe0f}\u{200d}🌈"),
             ("🏴\u{e0067}\u{e0062}\u{e007f}", "🏴\u{e0067}\u{e0062}\u{e007f}"),
+            ("🏴\u{e0067}\u{e0062}", "🏴"),
+            ("👍\u{e0067}\u{e007f}", "👍"),
+            ("\u{e0041}👍", "👍"),
             ("e\u{301}", "é"),
             ("a\u{200b}", "a"),
             ("\u{202e}x\u{2069}", "x"),

@@ -2,12 +2,16 @@
 //!
 //! `docs/EXPORT.md` describes the file that `syncnet-admin` makes of it.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _, ser::Error as _};
 use serde_json::value::RawValue;
 
 use super::{
     checked::Topic,
+    emoji,
     event::{EventKind, Message},
+    mentions::mentioned,
     moderation::{Retention, Role},
     name::{RoomName, UserName},
 };
@@ -170,8 +174,37 @@ impl<'de> Deserialize<'de> for ImportEvent {
                 return Err(D::Error::custom(reason));
             }
         };
+        let kind = in_its_form(kind);
         let event = Imported::new(author, (created_at * 1000.0).round() as u64, &kind);
         Ok(ImportEvent { event, seq })
+    }
+}
+
+/// What happened as a server would have stored it: reactions in their one form, each user once under each,
+/// and of the mentions those that the text has.
+fn in_its_form(kind: EventKind) -> EventKind {
+    match kind {
+        EventKind::Message(mut message) => {
+            let mut reactions: BTreeMap<String, Vec<UserName>> = BTreeMap::new();
+            for (emoji, users) in std::mem::take(&mut message.reactions) {
+                let all = reactions.entry(emoji::fold(&emoji)).or_default();
+                for user in users {
+                    if !all.iter().any(|other| other.key() == user.key()) {
+                        all.push(user);
+                    }
+                }
+            }
+            message.reactions = reactions;
+            let is_named = |name: &UserName| {
+                !mentioned(&message.body, |word| word.eq_ignore_ascii_case(name.as_str())).is_empty()
+            };
+            message.mentions.retain(|name| message.deleted.is_some() || is_named(name));
+            EventKind::Message(message)
+        }
+        EventKind::Reaction { target, emoji, remove } => {
+            EventKind::Reaction { target, emoji: emoji::fold(&emoji), remove }
+        }
+        kind => kind,
     }
 }
 
@@ -245,6 +278,19 @@ mod tests {
         let message = read(json!({"author": "a", "created_at": 5, "kind": "message", "body": "x"})).unwrap();
         assert_eq!(message, (plain.clone(), seq));
         assert_eq!((plain, seq), (Imported::message(UserName::new("a").unwrap(), 5_000, "x".into()), None));
+    }
+
+    #[test]
+    fn what_users_see_of_a_message_is_brought_into_its_form() {
+        let (imported, _) = read(json!({
+            "author": "a", "created_at": 5, "body": "hi @bob.", "mentions": ["bob", "carol"],
+            "reactions": {"❤": ["zed"], "❤\u{fe0f}": ["ZED", "yan"]},
+        }))
+        .unwrap();
+        let EventKind::Message(message) = imported.event_kind().unwrap() else { panic!("a message") };
+        let users: Vec<_> = message.reactions["❤\u{fe0f}"].iter().map(UserName::as_str).collect();
+        assert_eq!((message.reactions.len(), users), (1, vec!["zed", "yan"]));
+        assert_eq!(message.mentions.iter().map(UserName::as_str).collect::<Vec<_>>(), ["bob"]);
     }
 
     #[test]

@@ -138,6 +138,10 @@ pub const IMPORT_MAX: usize = 500;
 pub const TOPIC_BYTES: usize = 500;
 /// Longest reaction, in bytes.
 pub const EMOJI_BYTES: usize = 64;
+/// Different reactions that one message may have.
+pub const EMOJI_PER_MESSAGE: usize = 20;
+/// Reactions that one message may have in all.
+pub const REACTIONS_PER_MESSAGE: usize = 500;
 /// Longest name that a webhook gives its sender, in bytes.
 pub const DISPLAY_NAME_BYTES: usize = 80;
 /// Times in requests are below this, seconds since the Unix epoch: the year 9999 has room.

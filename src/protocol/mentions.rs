@@ -12,6 +12,8 @@
 
 use std::ops::Range;
 
+use unicode_properties::{GeneralCategory, UnicodeGeneralCategory};
+
 use super::{limits::NAME_BYTES, script::letters_in_a_word};
 
 /// Words that name all members of a room. No user can have such a name.
@@ -141,7 +143,12 @@ fn look_through(text: &str, begin: usize, left: &mut usize, take: &mut dyn FnMut
 /// Whether a letter belongs to the word beside it. Names are of ASCII letters, so a letter of a script
 /// without spaces, or of Hangul, in which particles follow a name without one, is never a part of one.
 fn is_in_word(letter: char) -> bool {
-    letter.is_alphanumeric() && letters_in_a_word(letter).is_none()
+    (letter.is_alphanumeric() || is_accent(letter)) && letters_in_a_word(letter).is_none()
+}
+
+/// Whether it is an accent of the letter before it. Marks that make emoji are not.
+fn is_accent(letter: char) -> bool {
+    letter.general_category() == GeneralCategory::NonspacingMark && !matches!(letter, '\u{fe00}'..='\u{fe0f}')
 }
 
 fn is_escapable(letter: char) -> bool {

@@ -30,7 +30,7 @@ pub fn is_visible(text: &str) -> bool {
 }
 
 /// Whether a letter is invisible if it is alone: white space, controls, what joins, selects or turns others
-/// (`Default_Ignorable_Code_Point`), tags, and the letters that are blank by themselves.
+/// (`Default_Ignorable_Code_Point`), tags, what is no character, and the letters that are blank by themselves.
 pub fn is_unseen(letter: char) -> bool {
     letter.is_whitespace()
         || letter.is_control()
@@ -38,7 +38,7 @@ pub fn is_unseen(letter: char) -> bool {
             '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}'
             | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
             | '\u{2060}'..='\u{206f}' | '\u{2800}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}'
-            | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{16fe4}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d159}'
+            | '\u{fdd0}'..='\u{fdef}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{13441}'..='\u{13442}' | '\u{16fe4}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d159}'
             | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
@@ -74,6 +74,8 @@ mod tests {
             "\u{feff}",
             "\u{115f}\u{1160}\u{3164}\u{ffa0}",
             "\u{2800}",
+            "\u{13441}\u{13442}",
+            "\u{fdd0}",
             "\u{ad}",
             "\u{34f}",
             "\u{180e}",

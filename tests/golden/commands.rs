@@ -135,6 +135,7 @@ fn commands() -> Vec<Command> {
             client_msg_id: "h-1".into(),
             display_name: Some("CI".into()),
             repeat_id: Some("body-1".into()),
+            goes_on: true,
         }),
         Command::FileBegin(FileBegin {
             file_id: FILE,

@@ -180,6 +180,16 @@ pub enum LineError {
     /// An event cannot be read.
     #[error("event {seq} of {room}: {}", of_one(source))]
     Event { room: RoomName, seq: u64, source: serde_json::Error },
+    /// A message was changed by an event that the room does not have.
+    #[error("event {seq} of {room} was changed by event {by}, but the last one is {last}")]
+    NoChange {
+        room: RoomName,
+        seq: u64,
+        /// What it says of itself in `edited` or `deleted`.
+        by: u64,
+        /// The last one, as the file says.
+        last: u64,
+    },
     /// An event says that it belongs to another room than the one that began last.
     #[error("event {seq} of {room} says that it belongs to the room {named}")]
     Elsewhere { room: RoomName, seq: u64, named: String },

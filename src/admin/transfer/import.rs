@@ -17,6 +17,7 @@ use crate::{
     protocol::{
         Code, RoomName,
         checked::{Limit, Seq},
+        event::EventKind,
         export::{ImportEvent, RoomInfo},
         limits::{IMPORT_MAX, LINE_BYTES_LEAST},
         request::{Export, Import, ImportRoom},
@@ -209,6 +210,9 @@ impl Room {
         }
         let event: ImportEvent = serde_json::from_value(Value::Object(event))
             .map_err(|source| at(LineError::Event { room: self.name.clone(), seq, source }))?;
+        if let Some(by) = changed_by(&event).filter(|by| *by > self.last_seq) {
+            return Err(at(LineError::NoChange { room: self.name.clone(), seq, by, last: self.last_seq }));
+        }
         if seq == self.present_seq && !self.present.take().is_some_and(|present| same(&present, &event)) {
             return Err(at(LineError::AnotherRoom { room: self.name.clone(), seq }));
         }
@@ -297,12 +301,26 @@ fn one_event(room: &RoomName, after: u64) -> Result<Export, LineError> {
     Ok(Export { room: room.clone(), after, limit: Some(Limit::clamped(1)) })
 }
 
+/// The event that has changed this one last, if it is a message that was edited or deleted.
+fn changed_by(event: &ImportEvent) -> Option<u64> {
+    match event.event.event_kind() {
+        Ok(EventKind::Message(message)) => message.edited.max(message.deleted),
+        _ => None,
+    }
+}
+
 /// Whether two events are the same, except for what differs between clusters and what users have added since.
 /// Only `present` has an id if the file is of another program.
 fn same(present: &ImportEvent, ours: &ImportEvent) -> bool {
+    let is_changed = changed_by(present).or(changed_by(ours)).is_some();
     let essence = |event: &ImportEvent| {
         let mut kind: Map<String, Value> = serde_json::from_str(&event.event.kind).unwrap_or_default();
-        kind.retain(|key, _| matches!(key.as_str(), "kind" | "client_msg_id" | "target"));
+        let has_body = kind.get("kind").is_some_and(|kind| kind == "message") && !is_changed;
+        kind.retain(|key, _| match key.as_str() {
+            "kind" | "client_msg_id" | "target" => true,
+            "body" => has_body,
+            _ => false,
+        });
         kind
     };
     let (mut one, other) = (essence(present), essence(ours));
@@ -497,5 +515,29 @@ mod tests {
             [room(1, 2), event(1, "a"), json!({"seq": 2, "author": "eve", "created_at": 2, "body": "a"})];
         let error = imported(script, &file(&other)).unwrap_err();
         assert!(error.starts_with("line 3: there is another room den already"), "{error}");
+    }
+
+    #[test]
+    fn another_text_is_another_room_unless_it_was_edited() {
+        let script: Script = |request| match request {
+            Request::Export(asked) => {
+                let seq = asked.after.get() + 1;
+                let event = json!({"room": "den", "seq": seq, "author": "bob", "lamport_timestamp": 70 + seq,
+                    "created_at": seq as f64, "kind": "message", "body": "a", "client_msg_id": "x"});
+                let info = json!({"private": false, "members": []});
+                let page = json!({"for": "export", "room": "den", "info": info, "first_seq": 1, "last_seq": 1,
+                    "events": [event], "more": false});
+                ("export", page)
+            }
+            request => empty(request),
+        };
+        assert!(imported(script, &file(&[room(1, 1), event(1, "a"), end(1, 1)])).is_ok());
+        let other = imported(script, &file(&[room(1, 1), event(1, "b"), end(1, 1)])).unwrap_err();
+        assert!(other.starts_with("line 2: there is another room den already"), "{other}");
+        let mut edited = event(1, "b");
+        edited["edited"] = json!(2);
+        assert!(imported(script, &file(&[room(1, 2), edited.clone(), event(2, "c"), end(1, 2)])).is_ok());
+        let beyond = imported(script, &file(&[room(1, 1), edited, end(1, 1)])).unwrap_err();
+        assert_eq!(beyond, "line 2: event 1 of den was changed by event 2, but the last one is 1");
     }
 }

@@ -4,14 +4,14 @@ use super::super::{
     access::Context,
     account::no_user,
     effects::Effects,
-    entities::{room::other_of_two, user::BLOCKED_MAX, user_id::UserId},
+    entities::{user::BLOCKED_MAX, user_id::UserId},
     operation::{Checked, Operation},
     reply::Reply,
     rows,
     state::State,
 };
 use crate::protocol::{
-    name::{RoomName, UserName},
+    name::{RoomName, UserKey, UserName},
     refusal::{Code, Refusal},
 };
 
@@ -71,12 +71,22 @@ impl State {
 
     /// Whether what the user says in `room` reaches the other one, if it is a direct conversation of theirs.
     pub(super) fn must_not_be_blocked(&self, context: &Context<'_>, room: &RoomName) -> Result<(), Refusal> {
-        let Some(other) = other_of_two(context.user, room) else { return Ok(()) };
-        let blocks = |id| self.user(&other.key()).is_some_and(|other| other.blocked.contains(&id));
-        if context.id.is_some_and(blocks) {
-            let reason = format!("{other} takes no direct messages from you");
-            return Err(Refusal::new(Code::Forbidden, reason));
-        }
-        Ok(())
+        let Some(other) = self.blocked_by(&context.user.key(), context.id, room) else { return Ok(()) };
+        let reason = format!("{other} takes no direct messages from you");
+        Err(Refusal::new(Code::Forbidden, reason))
+    }
+
+    /// The other one of a direct conversation, if they block the user, or the person who made that bot.
+    pub(in super::super) fn blocked_by(
+        &self,
+        user: &UserKey,
+        id: Option<UserId>,
+        room: &RoomName,
+    ) -> Option<UserName> {
+        let id = id?;
+        let (one, other) = room.direct_pair()?;
+        let other = if one.key() == *user { other } else { one };
+        let blocked = &self.user(&other.key())?.blocked;
+        (blocked.contains(&id) || blocked.contains(&self.person_of(id))).then_some(other)
     }
 }

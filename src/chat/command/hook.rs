@@ -61,6 +61,8 @@ pub struct HookPost {
     /// A digest of what the tool sent: at most one message a minute has the same `repeat_id`, whatever its
     /// `client_msg_id`.
     pub repeat_id: Option<String>,
+    /// Whether it is a further piece of the message before.
+    pub goes_on: bool,
 }
 
 /// A webhook's message: its author, its room, and the digests by which a repeat is recognised.
@@ -100,12 +102,13 @@ impl Write for request::HookPost {
     }
 
     fn draft(self, asked: &Asked<'_>) -> Result<Draft<Self::Becomes>, Refusal> {
-        let request::HookPost { token, body, display_name, client_msg_id, repeat_id } = self;
+        let request::HookPost { token, body, display_name, client_msg_id, repeat_id, goes_on } = self;
         // A message with a `client_msg_id` needs no `repeat_id`.
         let repeat_id = repeat_id.filter(|_| client_msg_id.is_none()).map(String::from);
         let client_msg_id = client_msg_id.map_or_else(|| asked.own_msg_id(), String::from);
         let display_name = display_name.map(String::from);
-        Ok(HookPost { token: token.hash(), body: body.into(), client_msg_id, display_name, repeat_id }.into())
+        let (token, body) = (token.hash(), body.into());
+        Ok(HookPost { token, body, client_msg_id, display_name, repeat_id, goes_on }.into())
     }
 }
 
@@ -206,7 +209,9 @@ impl Operation for HookPost {
             return Ok(Checked::Unchanged(reply));
         }
         let (id, room) = state.may(context, Permission::Say, &room.name)?;
-        state.check_pace(context, room)?;
+        if !self.goes_on {
+            state.check_pace(context, room)?;
+        }
         Ok(Checked::Change(Plan { bot: hook.user, room: id, digests: sent.digests }))
     }
 

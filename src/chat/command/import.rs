@@ -128,9 +128,21 @@ impl Operation for Import {
         let read = |event: &Imported| {
             event.event_kind().map_err(|error| Refusal::bad_request(format!("events: {error}")))
         };
+        let kinds = self.events.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+        if let Some((id, _)) = room {
+            for ((event, kind), seq) in self.events.iter().zip(&kinds).zip(self.first_seq..) {
+                let EventKind::Message(message) = kind else { continue };
+                let author = state.user(&event.author.key());
+                let slot = author.and_then(|author| author.sent.find(Digest::of_id(&message.client_msg_id)));
+                if slot.is_some_and(|slot| slot.room == id) && !message.client_msg_id.is_empty() {
+                    let reason = format!("events: event {seq}: another one has its client_msg_id");
+                    return Err(Refusal::bad_request(reason));
+                }
+            }
+        }
         Ok(Checked::Change(Plan {
             room: room.map(|(id, _)| id),
-            kinds: self.events.iter().map(read).collect::<Result<_, _>>()?,
+            kinds,
             batch: Digest::of_events(&self.events),
         }))
     }

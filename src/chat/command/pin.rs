@@ -68,6 +68,7 @@ impl Operation for Pin {
 
     fn check(&self, state: &State, context: &Context<'_>) -> Result<Checked<RoomId>, Refusal> {
         let (id, room) = state.may(context, Permission::Pin, &self.room)?;
+        state.must_not_be_blocked(context, &room.name)?;
         context.evidence.living_message(&self.room)?;
         if let Some(event) = pinned_by(room, self.seq) {
             return Ok(Checked::already(&room.name, event));

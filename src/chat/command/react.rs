@@ -18,16 +18,12 @@ use crate::{
     protocol::{
         emoji,
         event::{Event, EventKind},
+        limits::{EMOJI_PER_MESSAGE, REACTIONS_PER_MESSAGE},
         name::{RoomName, UserName},
         refusal::{Code, Refusal},
         request,
     },
 };
-
-/// Different reactions that one message may have.
-const EMOJI_PER_MESSAGE: usize = 20;
-/// Reactions that one message may have in all.
-const REACTIONS_PER_MESSAGE: usize = 500;
 
 /// React to a message, or take a reaction back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,6 +54,9 @@ impl Operation for React {
 
     fn check(&self, state: &State, context: &Context<'_>) -> Result<Checked<Self::Plan>, Refusal> {
         let (room, found) = state.may(context, Permission::React, &self.room)?;
+        if !self.remove {
+            state.must_not_be_blocked(context, &found.name)?;
+        }
         let (target, message) = context.evidence.living_message(&self.room)?;
         let reactions = &message.reactions;
         let has = reactions.get(&self.emoji).is_some_and(|users| has_name(users, context.user));

@@ -76,7 +76,15 @@ impl Operation for RoomSettings {
     }
 
     fn check(&self, state: &State, context: &Context<'_>) -> Result<Checked<RoomId>, Refusal> {
-        let (room, _) = state.may(context, Permission::Configure, &self.room)?;
+        // What ends the archive may change other settings with it.
+        let moderation::RoomSettings { private, slow_s, retention, archived } = &self.changes;
+        let is_all = private.is_none() && slow_s.is_none() && retention.is_none();
+        let permission = match archived {
+            Some(false) => Permission::Archive,
+            Some(true) if is_all => Permission::Archive,
+            _ => Permission::Configure,
+        };
+        let (room, _) = state.may(context, permission, &self.room)?;
         Ok(Checked::Change(room))
     }
 

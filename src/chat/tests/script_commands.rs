@@ -182,6 +182,7 @@ pub(super) fn parse(line: &str, words: &[&str]) -> Command {
             client_msg_id: (*id).into(),
             display_name: option(line, "as").map(str::to_owned),
             repeat_id: option(line, "repeat").map(str::to_owned),
+            goes_on: option(line, "piece").is_some(),
         }),
         [_, what @ ("upload" | "upload_to"), place, id, name, size] => Command::FileBegin(FileBegin {
             file_id: file_id(id),

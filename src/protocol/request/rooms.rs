@@ -185,4 +185,8 @@ pub struct HookPost {
     /// Names the message for a minute if it has no `client_msg_id`: a second one under it is the same
     /// message.
     pub repeat_id: Option<ClientMsgId>,
+    /// Whether it is a further piece of the message before: a slow room does not hold it up. Only the server
+    /// that has cut the message says so.
+    #[serde(skip)]
+    pub goes_on: bool,
 }

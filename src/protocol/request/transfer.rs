@@ -1,12 +1,14 @@
 //! Requests that take rooms out of a cluster and into another.
 
+use std::collections::HashSet;
+
 use serde::{Deserialize, Serialize};
 
 use crate::protocol::{
-    checked::{Emoji, Limit, Seq, Topic},
-    event::EventKind,
+    checked::{ClientMsgId, Emoji, Limit, Seq, Topic},
+    event::{EventKind, Message},
     export::{ImportEvent, RoomInfo},
-    limits::{HISTORY_MAX, IMPORT_MAX, LIST_MAX, Limits},
+    limits::{EMOJI_PER_MESSAGE, HISTORY_MAX, IMPORT_MAX, LIST_MAX, Limits, REACTIONS_PER_MESSAGE},
     name::RoomName,
     refusal::Refusal,
     text::{counted, is_visible},
@@ -29,11 +31,21 @@ impl Import {
             return Err(Refusal::bad_request(format!("events must be 1 to {IMPORT_MAX}")));
         }
         let wrong = |reason: String| Refusal::bad_request(format!("events: {reason}"));
+        let mut ids = HashSet::new();
         for (event, expected) in self.events.iter().zip(self.first_seq.get()..) {
             if let Some(seq) = event.seq.filter(|seq| *seq != expected) {
                 return Err(wrong(format!("seq must be {expected} where {seq} stands")));
             }
             let kind = event.event.event_kind();
+            if let Ok(kind) = &kind {
+                fits(kind, expected).map_err(|reason| wrong(format!("event {expected}: {reason}")))?;
+                if let EventKind::Message(Message { client_msg_id, .. }) = kind
+                    && !client_msg_id.is_empty()
+                    && !ids.insert((event.event.author.key(), client_msg_id.clone()))
+                {
+                    return Err(wrong(format!("event {expected}: another one has its client_msg_id")));
+                }
+            }
             let seen = match &kind {
                 Ok(EventKind::Reaction { emoji, .. }) => Emoji::new(emoji.as_str()).map(drop),
                 Ok(EventKind::Topic { topic }) => Topic::new(topic.as_str()).map(drop),
@@ -61,6 +73,42 @@ impl Import {
             }
         }
         Ok(())
+    }
+}
+
+/// Checks what an event at place `seq` says of itself and of other events of its room.
+fn fits(kind: &EventKind, seq: u64) -> Result<(), String> {
+    match kind {
+        EventKind::Message(message) => {
+            let Message { client_msg_id, reply_to, edited, deleted, reactions, .. } = message;
+            if !client_msg_id.is_empty() {
+                let invalid = ClientMsgId::new(client_msg_id.as_str()).err();
+                invalid.map_or(Ok(()), |invalid| Err(format!("client_msg_id {invalid}")))?;
+            }
+            if reply_to.is_some_and(|to| to == 0 || to >= seq) {
+                return Err("reply_to must be the seq of an earlier event".into());
+            }
+            if [edited, deleted].into_iter().flatten().any(|by| *by <= seq) {
+                return Err("edited and deleted must be the seq of a later event".into());
+            }
+            let users = reactions.values().map(Vec::len).sum::<usize>();
+            if reactions.len() > EMOJI_PER_MESSAGE || users > REACTIONS_PER_MESSAGE {
+                return Err(format!(
+                    "a message has at most {EMOJI_PER_MESSAGE} different reactions, and {REACTIONS_PER_MESSAGE} in all"
+                ));
+            }
+            Ok(())
+        }
+        EventKind::Edited { target, .. }
+        | EventKind::Deleted { target }
+        | EventKind::Reaction { target, .. }
+        | EventKind::Pinned { target }
+        | EventKind::Unpinned { target }
+            if *target == 0 || *target >= seq =>
+        {
+            Err("target must be the seq of an earlier event".into())
+        }
+        _ => Ok(()),
     }
 }
 
@@ -103,5 +151,60 @@ impl ExportRooms {
     /// How many are asked for.
     pub fn limit(&self) -> usize {
         self.limit.map_or(HISTORY_MAX, |limit| limit.get() as usize)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn import(events: &[Value]) -> Result<(), String> {
+        let events = events.iter().map(|event| {
+            let mut event = event.clone();
+            event["author"] = json!("zed");
+            event["created_at"] = json!(5);
+            event
+        });
+        let request = json!({"room": "den", "first_seq": 1, "events": events.collect::<Vec<_>>()});
+        let request: Import = serde_json::from_value(request).map_err(|error| error.to_string())?;
+        request.check(&Limits::default()).map_err(|refusal| refusal.reason)
+    }
+
+    #[test]
+    fn imported_events_follow_the_rules_of_others() {
+        let names: Vec<String> = (0..501).map(|number| format!("u{number}")).collect();
+        let emoji: Value = (0..21)
+            .map(|number| (format!("e{number}"), json!(["zed"])))
+            .collect::<serde_json::Map<_, _>>()
+            .into();
+        let said = json!({"body": "a"});
+        for (events, reason) in [
+            (vec![json!({"body": "a", "client_msg_id": "x".repeat(65)})], "client_msg_id must"),
+            (
+                vec![json!({"body": "a", "client_msg_id": "q"}), json!({"body": "b", "client_msg_id": "q"})],
+                "event 2: another",
+            ),
+            (vec![said.clone(), json!({"body": "b", "reply_to": 2})], "event 2: reply_to"),
+            (vec![said.clone(), json!({"body": "b", "reply_to": 0})], "event 2: reply_to"),
+            (vec![json!({"body": "a", "edited": 1})], "event 1: edited"),
+            (vec![json!({"body": "", "deleted": 1})], "event 1: edited and deleted"),
+            (vec![json!({"body": "a", "reactions": {"👍": names}})], "event 1: a message has at most"),
+            (vec![json!({"body": "a", "reactions": emoji})], "event 1: a message has at most"),
+            (vec![json!({"kind": "reaction", "target": 1, "emoji": "👍"})], "event 1: target"),
+            (vec![json!({"kind": "deleted", "target": 9})], "event 1: target"),
+            (vec![json!({"kind": "pinned", "target": 0})], "event 1: target"),
+        ] {
+            let refused = import(&events).expect_err(reason);
+            assert!(refused.starts_with("events: ") && refused.contains(reason), "{refused}");
+        }
+        let good = [
+            json!({"body": "a", "client_msg_id": "q", "edited": 3, "reactions": {"👍": ["zed", "yan"]}}),
+            json!({"body": "b", "reply_to": 1}),
+            json!({"kind": "edited", "target": 1, "body": "a"}),
+            json!({"kind": "reaction", "target": 2, "emoji": "👍"}),
+        ];
+        assert_eq!(import(&good), Ok(()));
     }
 }

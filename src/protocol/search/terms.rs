@@ -17,7 +17,7 @@ use unicode_normalization::char::compose;
 use unicode_properties::{GeneralCategory, GeneralCategoryGroup, UnicodeGeneralCategory};
 
 use super::fold::fold;
-use crate::protocol::script::letters_in_a_word;
+use crate::protocol::{script::letters_in_a_word, text::is_unseen};
 
 /// What a character belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -206,7 +206,7 @@ fn kind_of(char: char) -> Option<Kind> {
                 None => Kind::Word,
             })
         }
-        GeneralCategoryGroup::Symbol => Some(Kind::Symbol),
+        GeneralCategoryGroup::Symbol => (!is_unseen(char)).then_some(Kind::Symbol),
         GeneralCategoryGroup::Punctuation => {
             matches!(char, '§' | '¶' | '†' | '‡' | '•' | '‰' | '‱' | '※' | '〽').then_some(Kind::Symbol)
         }
@@ -228,7 +228,7 @@ mod tests {
     fn a_text_is_words_symbols_and_grams() {
         for (text, joined, parts) in [
             ("Ça va, l'Été 2024-05? e\u{301}t ÜBER_x", "ca va l ete 2024 05 et uber x", ""),
-            (" .,\0 -/()", "", ""),
+            (" .,\0 -/()\u{2800}", "", ""),
             ("C++ and C#, 5% of $3 → €", "c + + and c # 5 % of $ 3 → €", ""),
             ("done👍👍🏽 ❤\u{fe0f}", "done 👍 👍 ❤", ""),
             ("v1.2.3-rc1, 10ms; H.264", "v 1 2 3 rc 1 10 ms h 264", ""),

@@ -5,7 +5,8 @@
 export const GROUPS = ["here", "channel"];
 
 const NAME_BYTES = 32;
-const LETTER = /[\p{Alphabetic}\p{N}]/u;
+// With the accents of letters, but without the marks that make emoji.
+const LETTER = /[\p{Alphabetic}\p{N}]|(?![\ufe00-\ufe0f])\p{Mn}/u;
 // Letters that are never a part of the word beside them: scripts without spaces between words, and Hangul,
 // as in src/protocol/script.rs.
 const SPACELESS = new RegExp(

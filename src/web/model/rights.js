@@ -25,6 +25,7 @@ const RIGHTS = /** @type {const} */ ({
   Mute: ["moderator", "moderator", ""],
   SetRole: ["owner", "owner", ""],
   Configure: ["owner", "owner", ""],
+  Archive: ["owner", "owner", ""],
   Rename: ["owner", "owner", ""],
   DeleteRoom: ["owner", "owner", ""],
 });
@@ -39,12 +40,13 @@ const ADMINISTRATORS = [
   "Mute",
   "SetRole",
   "Configure",
+  "Archive",
   "Rename",
   "DeleteRoom",
 ];
 
 /** These go on when the room is archived. @type {Permission[]} */
-const ARCHIVED = ["Configure", "DeleteRoom"];
+const ARCHIVED = ["Archive", "DeleteRoom"];
 
 /** Those that the servers ask about, for the tests. */
 export const PERMISSIONS = /** @type {Permission[]} */ (Object.keys(RIGHTS));

@@ -38,7 +38,7 @@ export function roomDialog(chat, { onChange }) {
     choice("Quiet: no notifications from here", quiet),
     chat.may(info, "Topic") && topicForm(chat, info, close),
     chat.may(info, "Ban") && unbanForm(chat, room),
-    chat.may(info, "Configure") && ownerForm(chat, info, close),
+    chat.may(info, "Archive") && ownerForm(chat, info, close),
     !isDirect && h(
       "div",
       { class: "menu" },

@@ -364,6 +364,7 @@ fn random_command(chance: &mut Chance, model: &Model, times: &mut Times, user: &
                     client_msg_id: format!("h{}", chance.below(30)),
                     display_name: None,
                     repeat_id: None,
+                    goes_on: chance.below(4) == 0,
                 }),
             }
         }

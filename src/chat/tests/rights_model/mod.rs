@@ -253,7 +253,8 @@ fn compare_views(world: &World, model: &Model, now: u64) {
             let shown = model.keeps_order(user, room).then_some(hooks_there);
             assert_eq!(hooks.ok().map(|(_, hooks)| hooks.len()), shown, "{user} in {name}");
             let id = state.room_id(&name.key()).unwrap();
-            assert_eq!(state.may_type(viewer, id), model.writes(user, room, now), "{user} in {name}");
+            let types = model.writes(user, room, now) && model.reaches_other(user, &name).is_ok();
+            assert_eq!(state.may_type(viewer, id), types, "{user} in {name}");
         }
         for number in 0..8 {
             let file =

@@ -127,7 +127,8 @@ fn say_all(
     let pieces = message::split(&message.body, most);
     let requests = pieces.into_iter().enumerate().map(|(number, piece)| {
         let name = again.name(token, number)?;
-        request(token, piece, message.display_name.clone(), (again, name))
+        let post = request(token, piece, message.display_name.clone(), (again, name))?;
+        Ok(HookPost { goes_on: number > 0, ..post })
     });
     let requests = requests.collect::<Result<Vec<_>, Refusal>>()?;
     let mut session = LocalSession::open(exchange.server, exchange.info, ANSWER_WITHIN)?;
@@ -152,7 +153,7 @@ fn request(
         RetryKey::Key(_) => (Some(name), None),
         RetryKey::Body(_) => (None, Some(name)),
     };
-    Ok(HookPost { token, body, display_name, client_msg_id, repeat_id })
+    Ok(HookPost { token, body, display_name, client_msg_id, repeat_id, goes_on: false })
 }
 
 fn answer_to(unreadable: Unreadable) -> Response {

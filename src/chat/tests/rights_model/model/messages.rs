@@ -213,6 +213,9 @@ impl Model {
 
     pub(super) fn react(&mut self, user: &str, key: &str, seq: u64, emoji: &str, remove: bool) -> Outcome {
         let last_seq = self.may_write(user, key)?.last_seq;
+        if !remove {
+            self.reaches_other(user, &RoomName::new(key).unwrap())?;
+        }
         let reaction = (emoji.to_owned(), user.to_owned());
         let message = self.living_message(key, seq)?;
         let is_news =
@@ -224,9 +227,13 @@ impl Model {
     }
 
     /// Nothing is said to a user who does not want to hear it.
-    pub(super) fn reaches_other(&self, user: &str, room: &RoomName) -> Result<(), Code> {
+    pub fn reaches_other(&self, user: &str, room: &RoomName) -> Result<(), Code> {
         let Some((one, other)) = room.direct_pair() else { return Ok(()) };
-        let hears = |other: &str| self.users.get(other).is_none_or(|other| !other.blocked.contains(user));
+        let person = self.person_of(user);
+        let hears = |other: &str| {
+            let blocked = self.users.get(other).map(|other| &other.blocked);
+            blocked.is_none_or(|blocked| !blocked.contains(user) && !blocked.contains(&person))
+        };
         let other = if one.as_str() == user { other } else { one };
         if hears(other.as_str()) { Ok(()) } else { Err(Forbidden) }
     }
@@ -260,6 +267,7 @@ impl Model {
 
     pub(super) fn pin(&mut self, user: &str, key: &str, seq: u64) -> Outcome {
         self.may_pin(user, key)?;
+        self.reaches_other(user, &RoomName::new(key).unwrap())?;
         self.living_message(key, seq)?;
         if let Some((_, event)) = self.room(key).pins.iter().find(|(pinned, _)| *pinned == seq) {
             return Ok(format!("placed {key} {event} true"));

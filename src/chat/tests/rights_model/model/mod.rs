@@ -362,8 +362,8 @@ impl Model {
             Command::Login(Login { password_rev, token, expires_ms, .. }) => {
                 return self.log_in(user, *password_rev, *token, *expires_ms);
             }
-            Command::HookPost(HookPost { token, body, client_msg_id, .. }) => {
-                return self.hook_post(*token, body, client_msg_id);
+            Command::HookPost(HookPost { token, body, client_msg_id, goes_on, .. }) => {
+                return self.hook_post(*token, body, client_msg_id, *goes_on);
             }
             Command::Expire(Expire { room, before_seq, retention }) => {
                 return self.expire(authority, *room, *before_seq, *retention);
@@ -413,7 +413,7 @@ impl Model {
             Command::MarkRead(MarkRead { room, seq }) => self.mark_read(user, room.as_str(), *seq),
             Command::RoomPassword(RoomPassword { room, password }) => {
                 let room = room.as_str();
-                self.may(user, room, |model, room| model.power(user, room) == 3)?;
+                self.may(user, room, |model, room| !room.archived && model.power(user, room) == 3)?;
                 self.room(room).password = (password.is_some(), self.index);
                 Ok(self.done(room, user, "settings"))
             }

@@ -11,7 +11,7 @@ use crate::{
     protocol::{
         RoomId,
         credential::TokenHash,
-        moderation::{Retention, Role},
+        moderation::{self, Retention, Role},
         name::RoomName,
         refusal::Code::{self, BadRequest, Forbidden, NameTaken, NotFound},
     },
@@ -247,7 +247,12 @@ impl Model {
         };
         let key = room.as_str();
         let room = self.may(user, key, |model, room| match command {
-            Command::RoomSettings(_) => model.power(user, room) == 3,
+            Command::RoomSettings(RoomSettings { changes, .. }) => {
+                let keeps =
+                    *changes == moderation::RoomSettings { archived: Some(true), ..Default::default() };
+                let is_open = !room.archived || changes.archived == Some(false) || keeps;
+                is_open && model.power(user, room) == 3
+            }
             Command::SetRole(_) => !room.archived && model.power(user, room) == 3,
             Command::Invite(_) | Command::Uninvite(_) if room.private => {
                 !room.archived && room.pair.is_none() && model.rank(user, room) >= 2

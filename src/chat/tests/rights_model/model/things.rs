@@ -33,7 +33,7 @@ impl Model {
         Ok(format!("placed {key} {} false", self.rooms[key].last_seq))
     }
 
-    pub(super) fn hook_post(&mut self, token: TokenHash, body: &str, id: &str) -> Outcome {
+    pub(super) fn hook_post(&mut self, token: TokenHash, body: &str, id: &str, goes_on: bool) -> Outcome {
         let hook = self.hooks.get(&token).ok_or(NotFound)?;
         let (bot, key) = (hook.bot.clone(), hook.room.clone());
         if self.is_shut_out(&bot) {
@@ -44,7 +44,9 @@ impl Model {
             return answer;
         }
         let room = self.may_write(&bot, &key)?;
-        self.check_pace(&bot, room)?;
+        if !goes_on {
+            self.check_pace(&bot, room)?;
+        }
         Ok(self.say(&bot, &key, id, content))
     }
 
