@@ -100,20 +100,22 @@ running() {
     [ -n "$pid" ] && is_server "$1" "$pid" && printf '%s' "$pid"
 }
 
-# Refuses to start a cluster if another one answers already: its answers would be taken for those of the
-# servers that could not get their ports.
+# Refuses to start servers if more than $1, those that were started from here, answer already: their answers
+# would be taken for those of the servers that could not get their ports.
 refuse_strangers() {
-    local line status=0
+    local line answering status=0
     line=$(admin status --simple 2>&1) || status=$?
     # Healthy, degraded and down are answers; anything else is an error of the tool.
     case $status in
     0 | 1 | 3) ;;
     *) die "$line" ;;
     esac
-    case $line in
-    *"servers=0/"*) ;;
-    *) die "another cluster answers on these ports already, and was not started from $run_dir: $line" ;;
-    esac
+    answering=${line#*servers=}
+    answering=${answering%%/*}
+    case $answering in '' | *[!0-9]*) die "$line" ;; esac
+    if [ "$answering" -gt "$1" ]; then
+        die "another cluster answers on these ports already, and was not started from $run_dir: $line"
+    fi
 }
 
 # Makes the folders, and the secret by which the servers of a cluster know each other.

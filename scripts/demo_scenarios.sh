@@ -213,7 +213,7 @@ client_failover() {
 # --- The play -------------------------------------------------------------------------------------------
 
 programs build
-refuse_strangers
+refuse_strangers 0
 prepare
 tell "Three servers start, on ports ${ports[*]}."
 for name in "${servers[@]}"; do start_in_background "$name"; done

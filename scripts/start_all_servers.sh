@@ -15,11 +15,12 @@ for name in "${servers[@]}"; do
 done
 if [ "${#missing[@]}" -eq "${#servers[@]}" ]; then
     programs build
-    refuse_strangers
+    refuse_strangers 0
     prepare
     : >"$log_dir/console.log"
 else
     programs find
+    refuse_strangers "$((${#servers[@]} - ${#missing[@]}))"
     prepare
 fi
 started=$SECONDS

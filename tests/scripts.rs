@@ -328,6 +328,22 @@ fn a_server_that_cannot_be_started_does_not_stop_those_that_ran() {
 }
 
 #[test]
+fn a_server_that_runs_though_its_pid_file_names_another_process_is_not_started_twice() {
+    let place = Place::new();
+    let (code, text) = place.run("start_all_servers.sh", &[]);
+    assert_eq!(code, 0, "{text}");
+    let pid_file = place.path("run/server1.pid");
+    let pid = fs::read_to_string(&pid_file).unwrap();
+    fs::write(&pid_file, std::process::id().to_string()).unwrap();
+    let (code, text) = place.run("start_all_servers.sh", &[]);
+    assert_eq!(code, 1, "{text}");
+    assert!(text.contains("another cluster answers on these ports already"), "{text}");
+    fs::write(&pid_file, pid).unwrap();
+    let (code, text) = place.run("stop_all_servers.sh", &[]);
+    assert_eq!(code, 0, "{text}");
+}
+
+#[test]
 fn a_taken_port_is_named_and_nothing_is_left_running() {
     let place = Place::new();
     let port = place.ports[1];
