@@ -239,6 +239,11 @@ fn a_tool_that_sends_the_same_again_posts_once() {
         ));
         assert_eq!(http.answer().status, status, "{more}{text}");
     }
+    // The same in another wrapping.
+    let form = "payload=%7B%22text%22%3A+%22b%22%7D";
+    let length = form.len();
+    http.send(&format!("POST /hooks/{hook} HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n{form}"));
+    assert_eq!(http.answer().status, 200);
     let history = ask_history(&mut alice, "lobby");
     let bodies: Vec<_> = history.iter().filter_map(|event| event["body"].as_str()).collect();
     assert_eq!(bodies, ["a", "a", "a", "b"]);

@@ -1,7 +1,6 @@
 //! Slack's Block Kit as lines of text.
 //!
-//! In an unknown block the usual fields are looked for (`text`, `title`, `elements`), so a new kind is not
-//! lost.
+//! Of an unknown block everything is shown that looks as if it were to be read, so a new kind is not lost.
 
 use serde_json::Value;
 
@@ -36,18 +35,48 @@ fn block(block: &Value, lines: &mut Vec<String>) {
                 add(Some(cells.join(" | ")));
             }
         }
-        // `header`, `section`, `markdown`, `input`, and what is not known.
-        _ => {
-            add(text(block).filter(|_| !block.is_object()));
-            add(text(&block["title"]));
+        "header" | "section" | "markdown" | "input" => {
             add(text(&block["label"]));
             add(text(&block["text"]));
             list(&block["fields"]).for_each(|field| add(text(field)));
             add(element(&block["accessory"]));
             add(element(&block["element"]));
-            add(joined(&block["elements"], " "));
+            add(text(&block["hint"]));
         }
+        _ => everything(block, 0, &mut add),
     }
+}
+
+/// The fields that are to be read if they are texts, in the order of reading; other fields may have ids.
+const READ: [&str; 9] =
+    ["title", "subtitle", "label", "text", "body", "description", "alt_text", "placeholder", "hint"];
+/// How deep texts are looked for.
+const DEPTH_MAX: usize = 8;
+
+/// Adds all texts in a block of a kind that is not known.
+fn everything(value: &Value, depth: usize, add: &mut impl FnMut(Option<String>)) {
+    if depth > DEPTH_MAX {
+        return;
+    }
+    let Some(object) = value.as_object() else {
+        let is_list = value.is_array();
+        return if is_list {
+            list(value).for_each(|item| everything(item, depth + 1, add));
+        } else {
+            add(text(value));
+        };
+    };
+    if matches!(
+        kind(value),
+        "plain_text" | "mrkdwn" | "raw_text" | "raw_number" | "rich_text" | "button" | "image"
+    ) {
+        return add(element(value));
+    }
+    READ.iter().filter_map(|name| object.get(*name)).for_each(|field| everything(field, depth + 1, add));
+    let others = object.iter().filter(|(name, _)| !READ.contains(&name.as_str()));
+    others.filter(|(_, field)| field.is_object() || field.is_array()).for_each(|(_, field)| {
+        everything(field, depth + 1, add);
+    });
 }
 
 fn kind(value: &Value) -> &str {
@@ -76,11 +105,15 @@ fn element(value: &Value) -> Option<String> {
             let lines: Vec<String> = list(&value["elements"]).filter_map(rich_element).collect();
             Some(lines.join("\n"))
         }
-        "overflow" => joined(&value["options"], " | "),
+        "raw_number" => text_of(&value["value"]),
         "button" | "workflow_button" => link_line(text(&value["text"]), text_of(&value["url"])),
         // A text has its words in `text`, and so has an option, with an address beside it or not.
         _ if value["text"].is_object() => link_line(text(&value["text"]), text_of(&value["url"])),
-        _ => text(value).or_else(|| text(&value["placeholder"])),
+        _ => {
+            let said = text(value).or_else(|| text(&value["placeholder"]));
+            let all: Vec<String> = said.into_iter().chain(joined(&value["options"], " | ")).collect();
+            (!all.is_empty()).then(|| all.join(": "))
+        }
     }
 }
 
@@ -100,8 +133,9 @@ fn rich_element(value: &Value) -> Option<String> {
     let inner = || list(&value["elements"]).map(rich_text).collect::<String>();
     let shown = match kind(value) {
         "rich_text_list" => {
-            let first = value["offset"].as_u64().unwrap_or(0) + 1;
-            let indent = "  ".repeat(value["indent"].as_u64().unwrap_or(0).min(8) as usize);
+            let number = |field: &str| text_of(&value[field])?.parse::<u64>().ok();
+            let first = number("offset").unwrap_or(0).saturating_add(1);
+            let indent = "  ".repeat(number("indent").unwrap_or(0).min(8) as usize);
             let items = list(&value["elements"]).enumerate().map(|(place, item)| {
                 let item = rich_element(item).unwrap_or_default();
                 match value["style"].as_str() {
@@ -205,6 +239,42 @@ mod tests {
                         "elements": [{ "type": "text", "text": "c" }] }] }, null] ] }),
                 "a | b\nc",
             ),
+            (
+                json!({ "type": "input", "label": plain("Why"), "hint": plain("a word"),
+                    "element": { "type": "radio_buttons", "options": [{ "text": plain("yes"), "value": "1" }, { "text": plain("no") }] } }),
+                "Why\nyes | no\na word",
+            ),
+            (
+                json!({ "type": "actions", "elements": [{ "type": "static_select", "placeholder": plain("Pick"),
+                    "options": [{ "text": plain("a") }, { "text": plain("b") }] }] }),
+                "Pick: a | b",
+            ),
+            (
+                json!({ "type": "table", "rows": [[{ "type": "raw_number", "value": 3 }, { "type": "raw_text", "text": "x" }]] }),
+                "3 | x",
+            ),
+            (
+                json!({ "type": "card", "block_id": "b", "title": plain("T"), "subtitle": mrkdwn("S"), "body": plain("B"),
+                    "actions": [{ "type": "button", "action_id": "x", "text": plain("Go"), "url": "https://g" }] }),
+                "T\nS\nB\nGo (https://g)",
+            ),
+            (
+                json!({ "type": "carousel", "elements": [{ "type": "card", "body": { "type": "mrkdwn", "text": "b1" } },
+                    { "type": "card", "body": { "type": "mrkdwn", "text": "b2" } }] }),
+                "b1\nb2",
+            ),
+            (
+                json!({ "type": "plan", "title": "Plan", "tasks": [{ "task_id": "1", "title": "first",
+                    "output": { "type": "rich_text", "elements": [{ "type": "rich_text_section",
+                        "elements": [{ "type": "text", "text": "done" }] }] } }] }),
+                "Plan\nfirst\ndone",
+            ),
+            (
+                json!({ "type": "context_actions", "elements": [{ "type": "feedback_buttons", "action_id": "f",
+                    "positive_button": { "text": plain("Good"), "value": "1" },
+                    "negative_button": { "text": plain("Bad"), "value": "0" } }] }),
+                "Bad\nGood",
+            ),
             (json!({ "type": "of_tomorrow", "title": "T", "elements": [plain("e")] }), "T\ne"),
             (json!(null), ""),
             (json!(5), "5"),
@@ -229,7 +299,7 @@ mod tests {
             ])),
             { "type": "rich_text_list", "style": "bullet", "indent": 1,
               "elements": [section(json!([{ "type": "text", "text": "one" }]))] },
-            { "type": "rich_text_list", "style": "ordered", "offset": 2,
+            { "type": "rich_text_list", "style": "ordered", "offset": "2",
               "elements": [section(json!([{ "type": "text", "text": "two" }]))] },
             { "type": "rich_text_preformatted", "elements": [{ "type": "text", "text": "a\nb\n" }] },
             { "type": "rich_text_quote", "elements": [{ "type": "text", "text": "q\nr" }] },

@@ -75,7 +75,9 @@ pub fn post(exchange: &mut Exchange<'_>, token: &str) -> Result<Done, Abort> {
         return Ok(Done::Answer(Response::text(400, "no_text")));
     };
     let key = exchange.head.all("idempotency-key").next().unwrap_or_default();
-    let again = RetryKey::of(key, &body);
+    // The same payload may be wrapped in another way when it is sent again.
+    let sent = payload.to_string();
+    let again = RetryKey::of(key, sent.as_bytes());
     let said = say_all(exchange, token, &message, again);
     if let (RetryKey::Key(_), Err(Failure::Refused(Refusal { code: Code::BadRequest, .. }))) = (again, &said)
     {
@@ -90,7 +92,7 @@ pub fn post(exchange: &mut Exchange<'_>, token: &str) -> Result<Done, Abort> {
 enum RetryKey<'a> {
     /// By the key in the header `Idempotency-Key`, for ever.
     Key(&'a str),
-    /// By the body of its request, for a minute: a tool without keys may later send the same text as a new
+    /// By the payload of its request, for a minute: a tool without keys may later send the same text as a new
     /// message.
     Body(&'a [u8]),
 }
