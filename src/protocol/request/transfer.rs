@@ -1,6 +1,6 @@
 //! Requests that take rooms out of a cluster and into another.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
@@ -31,7 +31,7 @@ impl Import {
             return Err(Refusal::bad_request(format!("events must be 1 to {IMPORT_MAX}")));
         }
         let wrong = |reason: String| Refusal::bad_request(format!("events: {reason}"));
-        let mut ids = HashSet::new();
+        let mut ids = BTreeSet::new();
         for (event, expected) in self.events.iter().zip(self.first_seq.get()..) {
             if let Some(seq) = event.seq.filter(|seq| *seq != expected) {
                 return Err(wrong(format!("seq must be {expected} where {seq} stands")));

@@ -74,7 +74,7 @@ impl Clients {
                 (CommandJob::CheckOwn { new }, Job::Check { password, verifier }, guarded)
             }
         };
-        self.work(env, conn, Continuation::Finish(unfinished, command_job), job, guarded);
+        self.work(env, conn, Continuation::Finish(Box::new(unfinished), command_job), job, guarded);
     }
 
     /// Whether another password from the address of `conn` may be hashed: each address has a share of the
@@ -251,7 +251,7 @@ impl Clients {
                 self.propose_login(env, conn, Write { to, follow_up: FollowUp::LogIn(token) }, proposal);
             }
             (Continuation::Finish(unfinished, command_job), done) => {
-                self.finish(env, conn, unfinished, command_job, done)
+                self.finish(env, conn, *unfinished, command_job, done)
             }
             // No other job is given for these.
             (Continuation::Challenge(_) | Continuation::LogIn { .. }, _) => {}
@@ -279,7 +279,7 @@ impl Clients {
                 let expires_ms = env.now.wall_ms.saturating_add(env.config.auth.token_absolute_ms());
                 unfinished.command.complete(Made::Session(token_hash, expires_ms));
                 unfinished.write.follow_up = FollowUp::Renew(token);
-                let continuation = Continuation::Finish(unfinished, CommandJob::Make);
+                let continuation = Continuation::Finish(Box::new(unfinished), CommandJob::Make);
                 self.work(env, conn, continuation, Job::Make { password }, None);
             }
             (CommandJob::CheckOwn { new: None }, Done::Checked { .. }) => {

@@ -44,7 +44,7 @@ pub enum Continuation {
         password_rev: u64,
         claims: Claims,
     },
-    Finish(Unfinished, CommandJob),
+    Finish(Box<Unfinished>, CommandJob),
 }
 
 impl Continuation {
