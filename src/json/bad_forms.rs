@@ -110,7 +110,7 @@ pub(super) const EXAMPLES: &[(&str, &str, &[&str])] = &[
     ("file_delete", r#"{"file_id":"00000000000000000000000000000000"}"#, &["file_id"]),
     (
         "import",
-        r#"{"room":"a","first_seq":1,"events":[{"author":"b","created_at":1.5,"body":"x","reply_to":1}]}"#,
+        r#"{"room":"a","first_seq":2,"events":[{"author":"b","created_at":1.5,"body":"x","reply_to":1}]}"#,
         &["room", "first_seq", "events"],
     ),
     (

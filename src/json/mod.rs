@@ -344,8 +344,13 @@ mod tests {
             ),
             (
                 "import",
-                r#"{"room":"a","first_seq":1,"events":[{"author":"a","created_at":1,"kind":"reaction","target":1,"emoji":"\u200d"}]}"#,
+                r#"{"room":"a","first_seq":2,"events":[{"author":"a","created_at":1,"kind":"reaction","target":1,"emoji":"\u200d"}]}"#,
                 "could be seen",
+            ),
+            (
+                "import",
+                r#"{"room":"a","first_seq":1,"events":[{"author":"a","created_at":1,"kind":"reaction","target":1,"emoji":"👍"}]}"#,
+                "earlier event",
             ),
             (
                 "import",

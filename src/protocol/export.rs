@@ -187,7 +187,7 @@ fn in_its_form(kind: EventKind) -> EventKind {
         EventKind::Message(mut message) => {
             let mut reactions: BTreeMap<String, Vec<UserName>> = BTreeMap::new();
             for (emoji, users) in std::mem::take(&mut message.reactions) {
-                let all = reactions.entry(emoji::fold(&emoji)).or_default();
+                let all = reactions.entry(folded(emoji)).or_default();
                 for user in users {
                     if !all.iter().any(|other| other.key() == user.key()) {
                         all.push(user);
@@ -202,10 +202,16 @@ fn in_its_form(kind: EventKind) -> EventKind {
             EventKind::Message(message)
         }
         EventKind::Reaction { target, emoji, remove } => {
-            EventKind::Reaction { target, emoji: emoji::fold(&emoji), remove }
+            EventKind::Reaction { target, emoji: folded(emoji), remove }
         }
         kind => kind,
     }
+}
+
+/// The one form of an emoji. What shows nothing stays as it was written, so that its refusal says that.
+fn folded(emoji: String) -> String {
+    let folded = emoji::fold(&emoji);
+    if folded.is_empty() { emoji } else { folded }
 }
 
 impl Serialize for ImportEvent {

@@ -30,7 +30,8 @@ pub fn is_visible(text: &str) -> bool {
 }
 
 /// Whether a letter is invisible if it is alone: white space, controls, what joins, selects or turns others
-/// (`Default_Ignorable_Code_Point`), tags, what is no character, and the letters that are blank by themselves.
+/// (`Default_Ignorable_Code_Point`), tags, what is no character, and the letters that are blank by
+/// themselves.
 pub fn is_unseen(letter: char) -> bool {
     letter.is_whitespace()
         || letter.is_control()

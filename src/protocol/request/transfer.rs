@@ -38,7 +38,7 @@ impl Import {
             }
             let kind = event.event.event_kind();
             if let Ok(kind) = &kind {
-                fits(kind, expected).map_err(|reason| wrong(format!("event {expected}: {reason}")))?;
+                fits(kind, expected)?;
                 if let EventKind::Message(Message { client_msg_id, .. }) = kind
                     && !client_msg_id.is_empty()
                     && !ids.insert((event.event.author.key(), client_msg_id.clone()))
@@ -77,23 +77,25 @@ impl Import {
 }
 
 /// Checks what an event at place `seq` says of itself and of other events of its room.
-fn fits(kind: &EventKind, seq: u64) -> Result<(), String> {
+fn fits(kind: &EventKind, seq: u64) -> Result<(), Refusal> {
+    let wrong = |reason: String| Err(Refusal::bad_request(format!("events: event {seq}: {reason}")));
     match kind {
         EventKind::Message(message) => {
             let Message { client_msg_id, reply_to, edited, deleted, reactions, .. } = message;
-            if !client_msg_id.is_empty() {
-                let invalid = ClientMsgId::new(client_msg_id.as_str()).err();
-                invalid.map_or(Ok(()), |invalid| Err(format!("client_msg_id {invalid}")))?;
+            if let Some(invalid) = ClientMsgId::new(client_msg_id.as_str()).err()
+                && !client_msg_id.is_empty()
+            {
+                return wrong(format!("client_msg_id {invalid}"));
             }
             if reply_to.is_some_and(|to| to == 0 || to >= seq) {
-                return Err("reply_to must be the seq of an earlier event".into());
+                return wrong("reply_to must be the seq of an earlier event".into());
             }
             if [edited, deleted].into_iter().flatten().any(|by| *by <= seq) {
-                return Err("edited and deleted must be the seq of a later event".into());
+                return wrong("edited and deleted must be the seq of a later event".into());
             }
             let users = reactions.values().map(Vec::len).sum::<usize>();
             if reactions.len() > EMOJI_PER_MESSAGE || users > REACTIONS_PER_MESSAGE {
-                return Err(format!(
+                return wrong(format!(
                     "a message has at most {EMOJI_PER_MESSAGE} different reactions, and {REACTIONS_PER_MESSAGE} in all"
                 ));
             }
@@ -106,7 +108,7 @@ fn fits(kind: &EventKind, seq: u64) -> Result<(), String> {
         | EventKind::Unpinned { target }
             if *target == 0 || *target >= seq =>
         {
-            Err("target must be the seq of an earlier event".into())
+            wrong("target must be the seq of an earlier event".into())
         }
         _ => Ok(()),
     }

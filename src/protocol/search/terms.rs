@@ -6,8 +6,9 @@
 //! - A **symbol**, such as an emoji, an arrow or `€`, is a term of its own. `C++` is three terms.
 //! - Scripts that put no spaces between words, or much behind their stems, are cut into overlapping
 //!   **grams** ([`letters_in_a_word`]): pairs of characters for Han, Kana, Hangul and Yi, and three at a time
-//!   for alphabets such as Thai, Khmer and Javanese. So every part of a sentence is found by terms that follow one another. A part
-//!   that is shorter than a gram is looked for among the [parts](Terms::parts), which have no order.
+//!   for alphabets such as Thai, Khmer and Javanese. So every part of a sentence is found by terms that
+//!   follow one another. A part that is shorter than a gram is looked for among the [parts](Terms::parts),
+//!   which have no order.
 //!
 //! Everything else separates.
 
