@@ -89,7 +89,7 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("file_delete", r#"{"file_id":"00000000000000000000000000000000"}"#),
     (
         "import",
-        r#"{"room":"a","first_seq":1,"events":[{"author":"b","created_at":1.5,"body":"x","reply_to":1}]}"#,
+        r#"{"room":"a","first_seq":2,"events":[{"author":"b","created_at":1.5,"body":"x","reply_to":1}]}"#,
     ),
     (
         "import_room",

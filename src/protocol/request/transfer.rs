@@ -82,8 +82,8 @@ fn fits(kind: &EventKind, seq: u64) -> Result<(), Refusal> {
     match kind {
         EventKind::Message(message) => {
             let Message { client_msg_id, reply_to, edited, deleted, reactions, .. } = message;
-            if let Some(invalid) = ClientMsgId::new(client_msg_id.as_str()).err()
-                && !client_msg_id.is_empty()
+            if !client_msg_id.is_empty()
+                && let Err(invalid) = ClientMsgId::new(client_msg_id.as_str())
             {
                 return wrong(format!("client_msg_id {invalid}"));
             }
